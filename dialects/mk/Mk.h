@@ -1,0 +1,41 @@
+// Part of mk, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#ifndef MK_DIALECTS_MK_MK_H
+#define MK_DIALECTS_MK_MK_H
+
+#include "mlir/Bytecode/BytecodeOpInterface.h"
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/BuiltinTypes.h"
+#include "mlir/IR/Dialect.h"
+#include "mlir/IR/OpImplementation.h"
+#include "mlir/IR/SymbolTable.h"
+#include "mlir/Interfaces/InferTypeOpInterface.h"
+#include "mlir/Interfaces/SideEffectInterfaces.h"
+
+#include "dialects/mk/MkDialect.h.inc"
+#define GET_ATTRDEF_CLASSES
+#include "dialects/mk/MkAttrs.h.inc"
+#define GET_TYPEDEF_CLASSES
+#include "dialects/mk/MkTypes.h.inc"
+#define GET_OP_CLASSES
+#include "dialects/mk/MkOps.h.inc"
+
+namespace mlir::mk {
+
+/// The module attributes that carry the target record and the sizes; null if absent.
+inline constexpr llvm::StringLiteral kTargetAttr = "mk.target";
+inline constexpr llvm::StringLiteral kOptionsAttr = "mk.options";
+TargetAttr getTarget(Operation *op);
+OptionsAttr getOptions(Operation *op);
+
+/// The column count of activation rows, the element count of a vector.
+int64_t getColumns(Value value);
+int64_t getColumns(Type type);
+
+/// The module path that the importer wrote into the op's location ("" if none).
+std::string getModulePath(Operation *op);
+
+} // namespace mlir::mk
+
+#endif // MK_DIALECTS_MK_MK_H

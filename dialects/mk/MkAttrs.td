@@ -1,0 +1,51 @@
+// Part of mk, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#ifndef MK_ATTRS_TD
+#define MK_ATTRS_TD
+
+include "MkDialect.td"
+include "mlir/IR/AttrTypeBase.td"
+
+def Mk_TargetAttr : AttrDef<Mk_Dialect, "Target"> {
+  let mnemonic = "target";
+  let summary = "what the passes may know about the machine";
+  let description = [{
+    The module attribute `mk.target` holds one; passes read it and nothing else about the machine.
+
+    `#mk.target<kind = "cpu", features = "avx512f,avx512bf16", workers = 2, lanes = 16, bandwidth = 30>`
+
+    * `kind`: `"cpu"`; `features`: comma-separated LLVM target features that the code may use;
+    * `workers`: persistent workers, one per physical core;
+    * `lanes`: float32 lanes of one vector register (4, 8 or 16); a weight tile has `2 * lanes` rows;
+    * `bandwidth`: read bandwidth in GB/s for the cost model.
+  }];
+  let parameters = (ins StringRefParameter<"machine class">:$kind, StringRefParameter<"LLVM features">:$features,
+                        "int64_t":$workers, "int64_t":$lanes, "int64_t":$bandwidth);
+  let assemblyFormat = "`<` struct(params) `>`";
+  let genVerifyDecl = 1;
+}
+
+def Mk_OptionsAttr : AttrDef<Mk_Dialect, "Options"> {
+  let mnemonic = "options";
+  let summary = "the sizes that a program is compiled for";
+  let description = [{
+    The module attribute `mk.options` holds one.
+
+    `#mk.options<max_tokens = 512, max_rows = 64, max_sequences = 8, max_length = 2048, page = 64, split = 256>`
+
+    * `max_tokens`: tokens of one step; `max_rows`: logit rows of one step;
+    * `max_sequences`: slots; `max_length`: positions of a slot, a multiple of `page`;
+    * `page`: positions of one page of the KV cache, a multiple of the target's lanes;
+    * `split`: positions that one attention task covers, a multiple of `page`.
+  }];
+  let parameters = (ins "int64_t":$maxTokens, "int64_t":$maxRows, "int64_t":$maxSequences, "int64_t":$maxLength,
+                        "int64_t":$page, "int64_t":$split);
+  let hasCustomAssemblyFormat = 1;
+  let genVerifyDecl = 1;
+  let extraClassDeclaration = [{
+    int64_t getPagesPerSlot() const { return getMaxLength() / getPage(); }
+    int64_t getSplits() const { return (getMaxLength() + getSplit() - 1) / getSplit(); }
+  }];
+}
+
+#endif // MK_ATTRS_TD

@@ -1,0 +1,140 @@
+// Part of mk, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+// mk.linear: its regions, and what must fit together.
+
+#include "dialects/mk/Mk.h"
+
+namespace mlir::mk {
+
+int64_t LinearOp::getInnerSize() { return getColumns(getWeights().front()); }
+
+int64_t LinearOp::getOuterSize() {
+  int64_t size = 0;
+  for (Value weight : getWeights())
+    size += cast<RankedTensorType>(weight.getType()).getDimSize(0);
+  return size;
+}
+
+Type LinearOp::getWeightType() {
+  return cast<RankedTensorType>(getWeights().front().getType()).getElementType();
+}
+
+static RankedTensorType getAccumulatorType(LinearOp linear) {
+  return RankedTensorType::get({ShapedType::kDynamic, linear.getOuterSize()},
+                               Float32Type::get(linear.getContext()));
+}
+
+Block &LinearOp::getOrCreatePrologue(OpBuilder &builder) {
+  if (!getPrologue().empty())
+    return getPrologue().front();
+  OpBuilder::InsertionGuard guard(builder);
+  Block *block =
+      builder.createBlock(&getPrologue(), {}, {getInput().getType()}, {getInput().getLoc()});
+  builder.create<YieldOp>(getLoc(), block->getArgument(0));
+  return *block;
+}
+
+Block &LinearOp::getOrCreateEpilogue(OpBuilder &builder) {
+  if (!getEpilogue().empty())
+    return getEpilogue().front();
+  OpBuilder::InsertionGuard guard(builder);
+  RankedTensorType type = getAccumulatorType(*this);
+  Block *block = builder.createBlock(&getEpilogue(), {}, {type}, {getLoc()});
+  Value value = block->getArgument(0);
+  // A narrower result rounds the accumulators; a slice of all columns says so inside the region.
+  if (getResultTypes().front() != type)
+    value = builder.create<SliceOp>(getLoc(), getResultTypes().front(), value, 0);
+  builder.create<YieldOp>(getLoc(), value);
+  return *block;
+}
+
+//===----------------------------------------------------------------------===//
+// Verification
+//===----------------------------------------------------------------------===//
+
+// Checks the form that both regions share and returns what the region yields; null on error.
+static YieldOp verifyRegion(LinearOp linear, Region &region, StringRef name, Type argument) {
+  Block &block = region.front();
+  if (block.getNumArguments() != 1 || block.getArgument(0).getType() != argument) {
+    linear.emitOpError() << "expected its " << name << " to have one argument of type " << argument
+                         << ", found (" << block.getArgumentTypes() << ")";
+    return nullptr;
+  }
+  auto yield = block.empty() ? YieldOp() : dyn_cast<YieldOp>(block.back());
+  if (!yield) {
+    linear.emitOpError() << "expected its " << name << " to end in mk.yield";
+    return nullptr;
+  }
+  for (Operation &op : block)
+    if (op.getName().getDialectNamespace() != MkDialect::getDialectNamespace() ||
+        isa<LinearOp, AdvanceOp>(op)) {
+      linear.emitOpError() << "expected its " << name << " to hold row-wise mk ops, found "
+                           << op.getName();
+      return nullptr;
+    }
+  return yield;
+}
+
+static LogicalResult verifyWeights(LinearOp linear) {
+  if (linear.getWeights().empty())
+    return linear.emitOpError("expected at least one weight");
+  for (Value weight : linear.getWeights()) {
+    auto type = cast<RankedTensorType>(weight.getType());
+    if (type.getElementType() != linear.getWeightType() ||
+        getColumns(type) != linear.getInnerSize())
+      return linear.emitOpError() << "expected all weights to have the element type and column "
+                                     "count of the first, "
+                                  << linear.getWeights().front().getType() << ", found " << type;
+  }
+  return success();
+}
+
+static LogicalResult verifyPrologue(LinearOp linear) {
+  Type rows = linear.getInput().getType();
+  if (!linear.getPrologue().empty()) {
+    YieldOp yield = verifyRegion(linear, linear.getPrologue(), "prologue", rows);
+    if (!yield)
+      return failure();
+    if (yield.getNumOperands() != 1)
+      return linear.emitOpError() << "expected its prologue to yield one tensor, found "
+                                  << yield.getNumOperands();
+    rows = yield.getOperand(0).getType();
+  }
+  auto type = dyn_cast<RankedTensorType>(rows);
+  if (!type || type.getRank() != 2 || type.getDimSize(1) != linear.getInnerSize())
+    return linear.emitOpError() << "expected rows of " << linear.getInnerSize()
+                                << " columns to meet the weights, found " << rows;
+  return success();
+}
+
+static LogicalResult verifyEpilogue(LinearOp linear) {
+  RankedTensorType accumulators = getAccumulatorType(linear);
+  if (linear.getEpilogue().empty()) {
+    auto type = linear.getNumResults() == 1
+                    ? dyn_cast<RankedTensorType>(linear.getResultTypes().front())
+                    : RankedTensorType();
+    if (!type || type.getShape() != accumulators.getShape() ||
+        !(type.getElementType().isF32() || type.getElementType().isBF16()))
+      return linear.emitOpError() << "expected one result of type " << accumulators
+                                  << " (or bf16) without an epilogue, found ("
+                                  << linear.getResultTypes() << ")";
+    return success();
+  }
+  YieldOp yield = verifyRegion(linear, linear.getEpilogue(), "epilogue", accumulators);
+  if (!yield)
+    return failure();
+  if (yield->getOperandTypes() != linear.getResultTypes())
+    return linear.emitOpError() << "expected its epilogue to yield the results ("
+                                << linear.getResultTypes() << "), found ("
+                                << yield->getOperandTypes() << ")";
+  return success();
+}
+
+LogicalResult LinearOp::verify() {
+  if (failed(verifyWeights(*this)) || failed(verifyPrologue(*this)))
+    return failure();
+  return verifyEpilogue(*this);
+}
+
+} // namespace mlir::mk

@@ -1,0 +1,205 @@
+// Part of mk, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+// The verifiers of every op but mk.linear. Element types, ranks and positive sizes are checked by
+// the type constraints of MkTypes.td before these run.
+
+#include "dialects/mk/Mk.h"
+
+namespace mlir::mk {
+
+static LogicalResult expectColumns(Operation *op, StringRef name, Value value, StringRef of,
+                                   int64_t expected) {
+  if (getColumns(value) == expected)
+    return success();
+  return op->emitOpError() << "expected " << name << " of " << expected << " columns as " << of
+                           << ", found " << value.getType();
+}
+
+static LogicalResult expectSameColumns(Operation *op, Value input) {
+  return expectColumns(op, "a result", op->getResult(0), "its input", getColumns(input));
+}
+
+static LogicalResult expectPositive(Operation *op, StringRef name, int64_t value) {
+  if (value > 0)
+    return success();
+  return op->emitOpError() << "expected a positive " << name << ", found " << value;
+}
+
+static LogicalResult expectFinite(Operation *op, StringRef name, const APFloat &value) {
+  if (value.isFinite())
+    return success();
+  return op->emitOpError() << "expected a finite " << name << ", found " << value.convertToDouble();
+}
+
+static LogicalResult expectFloat32(Operation *op, StringRef name, Value value) {
+  if (cast<RankedTensorType>(value.getType()).getElementType().isF32())
+    return success();
+  return op->emitOpError() << "expected " << name << " in f32, found " << value.getType();
+}
+
+static LogicalResult expectHeads(Operation *op, StringRef name, int64_t columns, int64_t headDim) {
+  if (columns % headDim == 0)
+    return success();
+  return op->emitOpError() << "expected " << name << " of whole heads of " << headDim
+                           << " columns, found " << columns << " columns";
+}
+
+//===----------------------------------------------------------------------===//
+// Weights and row-wise ops
+//===----------------------------------------------------------------------===//
+
+LogicalResult WeightOp::verify() {
+  if (getSource().empty())
+    return emitOpError("expected the name of a tensor of the checkpoint, found an empty one");
+  return success();
+}
+
+LogicalResult EmbeddingOp::verify() {
+  return expectColumns(*this, "a result", getResult(), "its table", getColumns(getTable()));
+}
+
+LogicalResult RmsNormOp::verify() {
+  if (!getEps().isFinite() || !(getEps().convertToDouble() > 0))
+    return emitOpError() << "expected a finite eps > 0, found " << getEps().convertToDouble();
+  if (failed(expectColumns(*this, "a gain", getGain(), "its input", getColumns(getInput()))))
+    return failure();
+  return expectSameColumns(*this, getInput());
+}
+
+LogicalResult RopeOp::verify() {
+  int64_t headDim = getHeadDim();
+  if (headDim <= 0 || headDim % 2 != 0)
+    return emitOpError() << "expected an even, positive head_dim, found " << headDim;
+  if (failed(expectHeads(*this, "an input", getColumns(getInput()), headDim)) ||
+      failed(expectColumns(*this, "frequencies", getFrequencies(), "half a head", headDim / 2)) ||
+      failed(expectFinite(*this, "scale", getScale())))
+    return failure();
+  return expectSameColumns(*this, getInput());
+}
+
+LogicalResult SelectRowsOp::verify() { return expectSameColumns(*this, getInput()); }
+
+LogicalResult SliceOp::verify() {
+  int64_t columns = getColumns(getInput()), width = getColumns(getResult()), offset = getOffset();
+  if (width > columns || offset < 0 || offset > columns - width)
+    return emitOpError() << "expected columns within the " << columns << " of its input, found "
+                         << width << " from column " << offset;
+  return success();
+}
+
+OpFoldResult SliceOp::fold(FoldAdaptor) {
+  if (getInput().getType() == getType())
+    return getInput();
+  auto inner = getInput().getDefiningOp<SliceOp>();
+  // A slice that also rounds must keep rounding.
+  if (!inner || cast<RankedTensorType>(inner.getType()).getElementType() !=
+                    cast<RankedTensorType>(inner.getInput().getType()).getElementType())
+    return {};
+  setOffset(getOffset() + inner.getOffset());
+  getInputMutable().assign(inner.getInput());
+  return getResult();
+}
+
+//===----------------------------------------------------------------------===//
+// Elementwise
+//===----------------------------------------------------------------------===//
+
+template <typename BinaryOp> static LogicalResult verifyBinary(BinaryOp op) {
+  if (failed(
+          expectColumns(op, "a second operand", op.getRhs(), "the first", getColumns(op.getLhs()))))
+    return failure();
+  return expectSameColumns(op, op.getLhs());
+}
+
+LogicalResult AddOp::verify() { return verifyBinary(*this); }
+
+LogicalResult MulOp::verify() { return verifyBinary(*this); }
+
+LogicalResult SiluOp::verify() { return expectSameColumns(*this, getInput()); }
+
+LogicalResult GluOp::verify() {
+  if (failed(expectColumns(*this, "an up operand", getUp(), "its gate", getColumns(getGate()))))
+    return failure();
+  return expectSameColumns(*this, getGate());
+}
+
+//===----------------------------------------------------------------------===//
+// Attention and its cache
+//===----------------------------------------------------------------------===//
+
+LogicalResult KvCacheOp::verify() {
+  if (static_cast<int64_t>(getLayer()) >= 0)
+    return success();
+  return emitOpError() << "expected a layer >= 0, found " << static_cast<int64_t>(getLayer());
+}
+
+LogicalResult KvAppendOp::verify() {
+  auto cache = cast<CacheType>(getCache().getType());
+  int64_t columns = cache.getHeads() * cache.getHeadDim();
+  if (getType() != cache)
+    return emitOpError() << "expected the grown cache to be " << cache << ", found " << getType();
+  if (failed(expectColumns(*this, "keys", getKeys(), "the cache", columns)))
+    return failure();
+  return expectColumns(*this, "values", getValues(), "the cache", columns);
+}
+
+template <typename AttentionLikeOp> static LogicalResult verifyQuery(AttentionLikeOp op) {
+  auto cache = cast<CacheType>(op.getCache().getType());
+  int64_t columns = getColumns(op.getQuery());
+  if (failed(expectFinite(op, "scale", op.getScale())) ||
+      failed(expectHeads(op, "a query", columns, cache.getHeadDim())))
+    return failure();
+  int64_t heads = columns / cache.getHeadDim();
+  if (heads % cache.getHeads() != 0)
+    return op.emitOpError() << "expected a multiple of the cache's " << cache.getHeads()
+                            << " heads, found a query of " << heads << " heads";
+  return success();
+}
+
+LogicalResult AttentionOp::verify() {
+  return failed(verifyQuery(*this)) ? failure() : expectSameColumns(*this, getQuery());
+}
+
+LogicalResult AttendOp::verify() {
+  if (failed(verifyQuery(*this)) || failed(expectPositive(*this, "split", getSplit())) ||
+      failed(expectPositive(*this, "number of splits", getSplits())) ||
+      failed(expectFloat32(*this, "partial results", getResult())))
+    return failure();
+  int64_t headDim = cast<CacheType>(getCache().getType()).getHeadDim();
+  return expectColumns(*this, "a result", getResult(), "heads * splits * (head_dim + 2)",
+                       getColumns(getQuery()) / headDim * getSplits() * (headDim + 2));
+}
+
+LogicalResult CombineOp::verify() {
+  if (failed(expectPositive(*this, "head_dim", getHeadDim())) ||
+      failed(expectPositive(*this, "split", getSplit())) ||
+      failed(expectPositive(*this, "number of splits", getSplits())) ||
+      failed(expectFloat32(*this, "partial results", getPartials())) ||
+      failed(expectHeads(*this, "a result", getColumns(getResult()), getHeadDim())))
+    return failure();
+  return expectColumns(*this, "partial results", getPartials(), "heads * splits * (head_dim + 2)",
+                       getColumns(getResult()) / getHeadDim() * getSplits() * (getHeadDim() + 2));
+}
+
+//===----------------------------------------------------------------------===//
+// The next token
+//===----------------------------------------------------------------------===//
+
+LogicalResult ArgmaxPartialOp::verify() {
+  if (failed(expectPositive(*this, "block", getBlock())) ||
+      failed(expectFloat32(*this, "a result", getResult())))
+    return failure();
+  return expectColumns(*this, "a result", getResult(), "two for each block",
+                       2 * llvm::divideCeil(getColumns(getInput()), getBlock()));
+}
+
+LogicalResult ArgmaxReduceOp::verify() {
+  if (getColumns(getPartials()) % 2 != 0)
+    return emitOpError() << "expected pairs of columns, found " << getPartials().getType();
+  return expectFloat32(*this, "partial results", getPartials());
+}
+
+LogicalResult SampleOp::verify() { return expectFloat32(*this, "logits", getLogits()); }
+
+} // namespace mlir::mk

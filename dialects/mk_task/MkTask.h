@@ -1,0 +1,57 @@
+// Part of mk, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#ifndef MK_DIALECTS_MK_TASK_MKTASK_H
+#define MK_DIALECTS_MK_TASK_MKTASK_H
+
+#include "dialects/mk/Mk.h"
+
+// TableGen names the type of a cache without its namespace.
+namespace mlir::mk_task {
+using mk::CacheType;
+} // namespace mlir::mk_task
+
+#include "dialects/mk_task/MkTaskDialect.h.inc"
+#include "dialects/mk_task/MkTaskEnums.h.inc"
+#define GET_ATTRDEF_CLASSES
+#include "dialects/mk_task/MkTaskAttrs.h.inc"
+#define GET_OP_CLASSES
+#include "dialects/mk_task/MkTaskOps.h.inc"
+
+namespace mlir::mk_task {
+
+/// Words of an instruction and the index of each field.
+inline constexpr int64_t kInstructionWords = 32;
+inline constexpr int64_t kMaxWaits = 3;
+inline constexpr int64_t kMaxOperands = 16;
+/// Kinds that stand for no body: the end of a worker's list, and an instruction that only waits.
+inline constexpr int32_t kEndOfList = -1;
+inline constexpr int32_t kOnlyWaits = -2;
+/// Every offset that an instruction carries counts in units of this many bytes.
+inline constexpr int64_t kAlignment = 64;
+/// Stop tokens that one run may have.
+inline constexpr int64_t kMaxStops = 64;
+enum InstructionField : int64_t {
+#define MK_INSTRUCTION(name, index, doc) field_##name = index,
+#include "runtime/abi/Abi.def"
+};
+enum ContextField : int64_t {
+#define MK_CONTEXT(name, index, doc) context_##name = index,
+#include "runtime/abi/Abi.def"
+};
+
+/// One array of the request block.
+struct RequestArray {
+  StringRef name;
+  StringRef type; // i32, f32 or i64
+  int64_t count;  // elements
+  int64_t offset; // bytes from the start of the block
+};
+/// The arrays in order, for the sizes of a program; `total` receives the bytes of the block.
+SmallVector<RequestArray> requestArrays(mk::OptionsAttr options, int64_t *total = nullptr);
+
+/// Bytes from one tile of a `layout(tiles)` weight to the next in a worker's stream.
+int64_t getTileBytes(Type weight, int64_t lanes);
+
+} // namespace mlir::mk_task
+
+#endif // MK_DIALECTS_MK_TASK_MKTASK_H

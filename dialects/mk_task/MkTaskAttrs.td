@@ -1,0 +1,64 @@
+// Part of mk, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#ifndef MK_TASK_ATTRS_TD
+#define MK_TASK_ATTRS_TD
+
+include "MkTaskDialect.td"
+include "mlir/IR/AttrTypeBase.td"
+include "mlir/IR/EnumAttr.td"
+
+def MkTask_KindClass : I32EnumAttr<"KindClass", "how a kind's work is cut into units", [
+    I32EnumAttrCase<"tiles", 0>, I32EnumAttrCase<"columns", 1>, I32EnumAttrCase<"attend", 2>,
+    I32EnumAttrCase<"serial", 3>]> {
+  let cppNamespace = "::mlir::mk_task";
+  let description = [{
+    * `tiles`: a `mk.linear`; a unit is one weight tile of `2 * lanes` rows, for all tokens;
+    * `columns`: row-wise ops; a unit is `2 * lanes` columns of the result, for all tokens;
+    * `attend`: a `mk.attend`; a unit is one share of the (range, token block, head) items;
+    * `serial`: one unit.
+  }];
+}
+
+def MkTask_Domain : I32EnumAttr<"Domain", "what a buffer has one row for", [
+    I32EnumAttrCase<"tokens", 0>, I32EnumAttrCase<"rows", 1>]> {
+  let cppNamespace = "::mlir::mk_task";
+}
+
+def MkTask_Layout : I32EnumAttr<"Layout", "how a weight lies in memory", [
+    I32EnumAttrCase<"tiles", 0>, I32EnumAttrCase<"rows", 1>]> {
+  let cppNamespace = "::mlir::mk_task";
+  let description = [{
+    * `tiles`: in the workers' streams, cut into tiles of `2 * lanes` rows. Within a tile the words of
+      4 bytes follow each other as [K / p][2 groups][lanes], a word holding the p = 4 / sizeof(element)
+      neighbouring elements of one row. Rows that do not exist are zero; K is padded to p with zeros.
+    * `rows`: row-major in the parameter arena, K padded to nothing.
+  }];
+}
+
+def MkTask_SegmentAttr : AttrDef<MkTask_Dialect, "Segment"> {
+  let mnemonic = "segment";
+  let summary = "which columns a run of work units covers";
+  let description = [{
+    `#mk_task.segment<base = 0, limit = 576, outer = 9, stride = 64, half = 32, partner = 32>`
+
+    Unit u of the segment covers two groups of up to `lanes` columns, A and B = A + partner. With
+    `n = ceil(half / lanes)`, `o = u / n` and `s = u % n`, A begins at column `base + o * stride + s * lanes`
+    and has `min(lanes, half - s * lanes)` valid columns; columns of either group at or beyond `limit` are
+    not valid. The segment has `outer * n` units. Plain columns use `half = partner = lanes`,
+    `stride = 2 * lanes`; rope uses half a head; a gated unit uses `outer = 1` and the whole width as
+    `half` and `partner`.
+  }];
+  let parameters = (ins "int64_t":$base, "int64_t":$limit, "int64_t":$outer, "int64_t":$stride, "int64_t":$half,
+                        "int64_t":$partner);
+  let assemblyFormat = "`<` struct(params) `>`";
+  let genVerifyDecl = 1;
+  let extraClassDeclaration = [{
+    int64_t unitsPerOuter(int64_t lanes) const { return (getHalf() + lanes - 1) / lanes; }
+    int64_t units(int64_t lanes) const { return getOuter() * unitsPerOuter(lanes); }
+    /// First column of group A of a unit, and the valid columns of its groups A and B.
+    struct Groups { int64_t a, validA, b, validB; };
+    Groups groups(int64_t unit, int64_t lanes) const;
+  }];
+}
+
+#endif // MK_TASK_ATTRS_TD
