@@ -1,0 +1,48 @@
+# Part of mk, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Finds the weights of an exported model in its checkpoint, whose names may differ a little."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from mk.importer.export import Exported
+from mk.weights import Weights
+
+
+def match_weights(weights: Weights, exported: Exported, model: Any) -> Weights:
+    """The weights under the canonical names of the parameters, and nothing else.
+
+    A checkpoint may hold a tied parameter under its other name, and may leave out the model's base prefix.
+    Raises WeightError if a parameter is missing or has another shape, or if the checkpoint has a weight that the
+    model neither uses nor declares as expected.
+    """
+    prefix = f"{model.base_model_prefix}."
+    aliases: dict[str, list[str]] = {}
+    for alias, canonical in exported.tied.items():
+        aliases.setdefault(canonical, []).append(alias)
+    names: dict[str, str] = {}
+    used: set[str] = set()
+    for name in exported.shapes:
+        candidates = [
+            form for known in (name, *aliases.get(name, ())) for form in (known, known.removeprefix(prefix))
+        ]
+        used.update(candidates)
+        names[name] = next((form for form in candidates if form in weights), name)
+    chosen = weights.renamed(names)
+    ignored = [re.compile(pattern) for pattern in model._keys_to_ignore_on_load_unexpected or ()]
+    buffers = {form for name, _ in model.named_buffers() for form in (name, name.removeprefix(prefix))}
+    left_over = [
+        name
+        for name in weights
+        if name not in used
+        and name not in buffers
+        and not any(pattern.search(name) for pattern in ignored)
+        # Frequencies that older versions of transformers saved; they follow from the config.
+        and not name.endswith("rotary_emb.inv_freq")
+    ]
+    chosen.check(exported.shapes)
+    if left_over:
+        weights.check({name: weights.shape(name) for name in weights if name not in left_over})
+    return chosen

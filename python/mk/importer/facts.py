@@ -1,0 +1,61 @@
+# Part of mk, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Facts about a model that its graph does not hold, and the values of its buffers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from mk.errors import ImportModelError
+from mk.importer.export import Exported
+from mk.importer.imported import ModelFacts
+from mk.importer.paths import strip_prefix
+from mk.weights.torch_module import tensor_array
+
+SAMPLING = ("do_sample", "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "max_new_tokens")
+
+
+def model_facts(model: Any, exported: Exported, generation: Any) -> ModelFacts:
+    """Collects them from the exported program where it knows them, and from the config where only that does."""
+    config = model.config.get_text_config()
+    eos = getattr(generation, "eos_token_id", None)
+    if eos is None:
+        eos = getattr(config, "eos_token_id", None)
+    bos = getattr(generation, "bos_token_id", None)
+    if bos is None:
+        bos = getattr(config, "bos_token_id", None)
+    sampling = {name: getattr(generation, name, None) for name in SAMPLING}
+    attention = dict(exported.trace.found)
+    return ModelFacts(
+        vocab_size=exported.vocab_size,
+        max_length=getattr(config, "max_position_embeddings", None),
+        num_layers=len(attention),
+        attention=attention,
+        eos_token_ids=() if eos is None else tuple(eos) if isinstance(eos, list | tuple) else (int(eos),),
+        bos_token_id=bos,
+        generation={name: value for name, value in sampling.items() if value is not None},
+        class_name=type(model).__name__,
+    )
+
+
+def constant_values(exported: Exported) -> dict[str, np.ndarray[Any, Any]]:
+    """The values of all buffers and constant tensors that are arguments of the step, by `mk.name`.
+
+    Raises ImportModelError for one that has no value.
+    """
+    import torch
+    from torch._subclasses.fake_tensor import FakeTensor
+
+    program = exported.program
+    values: dict[str, Any] = {**program.state_dict, **program.constants}
+    result = {}
+    for spec in program.graph_signature.input_specs:
+        if spec.kind.name in ("BUFFER", "CONSTANT_TENSOR"):
+            assert spec.target is not None
+            value = values.get(spec.target)
+            if not isinstance(value, torch.Tensor) or isinstance(value, FakeTensor) or value.is_meta:
+                raise ImportModelError(f"{strip_prefix(spec.target)}: the value of this buffer is not known")
+            result[strip_prefix(spec.target)] = tensor_array(value).copy()
+    return result

@@ -1,0 +1,81 @@
+# Part of mk, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""What a model's attention mask means, found out by asking the mask function itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from mk.errors import ImportModelError
+
+
+class MaskRule:
+    """Stands where HF expects a mask tensor, so that each layer's attention learns which mask it was given."""
+
+    def __init__(self, allowed: Callable[..., Any], limit: int) -> None:
+        self._allowed = allowed
+        self._limit = limit
+        self._window: int | None = None
+
+    def window(self, where: str) -> int:
+        """The window in tokens (0: every earlier position is visible).
+
+        Raises ImportModelError, naming `where`, for a mask that is neither causal nor causal with a window.
+        """
+        if self._window is None:
+            self._window = self._find_window(where)
+        return self._window
+
+    def _find_window(self, where: str) -> int:
+        import torch
+        from torch.utils._python_dispatch import _disable_current_modes
+
+        with _disable_current_modes():  # the answers are facts about the model, not operators of its graph
+            first, zero = torch.arange(self._limit), torch.zeros((), dtype=torch.int64)
+
+            def visible(position: int) -> torch.Tensor:
+                query = torch.full_like(first, position)
+                try:
+                    seen = torch.as_tensor(self._allowed(zero, zero, query, first)).expand(first.shape)
+                    bool(seen.any())  # fails if the rule holds a tensor of the graph, which has no value yet
+                    return seen
+                except Exception as error:  # the rule is the model's code and may need more than positions
+                    raise ImportModelError(
+                        f"{where}: the attention mask depends on more than positions; mk cannot compile it"
+                    ) from error
+
+            last = self._limit - 1
+            window = int(visible(last).sum())
+            for position in {0, 1, 2, 3, 5, 7, window - 1, window, window + 1, last // 2, last - 1, last}:
+                if 0 <= position <= last:
+                    expected = (first <= position) & (first > position - window)
+                    if not torch.equal(visible(position), expected):
+                        raise ImportModelError(
+                            f"{where}: the attention mask is neither causal nor a sliding window; mk cannot compile it"
+                        )
+        return 0 if window == self._limit else window
+
+
+def mask_rule(
+    *args: Any,
+    mask_function: Callable[..., Any] | None = None,
+    attention_mask: Any = None,
+    config: Any = None,
+    **kwargs: Any,
+) -> MaskRule:
+    """HF's mask interface: keeps the mask's rule instead of building a tensor.
+
+    Raises ImportModelError if the model computes a padding mask of its own.
+    """
+    from transformers.masking_utils import causal_mask_function
+
+    if attention_mask is not None:
+        raise ImportModelError(
+            "the model passes a padding mask of its own to its attention; mk cannot compile it"
+        )
+    limit = 1 << 12
+    for name, size in vars(config).items():  # the probe must reach beyond any window to see that there is one
+        if isinstance(size, int) and ("window" in name or "chunk" in name):
+            limit = max(limit, 2 * size + 8)
+    return MaskRule(mask_function or causal_mask_function, limit)

@@ -1,0 +1,116 @@
+# Part of mk, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""A read-only mapping of names to lazily loaded arrays, with a check against what a program expects."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mk.errors import WeightError
+
+SHOWN = 4  # problems listed in a message; the rest is counted
+DTYPES = ("float32", "float16", "bfloat16", "float64")  # what a weight may be stored as
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One weight: shape, dtype as numpy or ml_dtypes names it, and how to read it."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    load: Callable[[], np.ndarray[Any, Any]]
+
+
+class Weights(Mapping[str, "np.ndarray[Any, Any]"]):
+    """`weights[name]` reads one array; nothing is kept, so ask once. `source` says in messages where they are from."""
+
+    def __init__(self, source: str, entries: Mapping[str, Entry]) -> None:
+        self.source = source
+        self._entries = dict(entries)
+
+    def __getitem__(self, name: str) -> np.ndarray[Any, Any]:
+        return self._entry(name).load()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries  # the inherited test would read the array
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The shape, without reading the values."""
+        return self._entry(name).shape
+
+    def dtype(self, name: str) -> str:
+        """The dtype's numpy or ml_dtypes name, without reading the values."""
+        return self._entry(name).dtype
+
+    def renamed(self, names: Mapping[str, str]) -> Weights:
+        """Only the weights `names` lists, as new name -> name here; names that are not here are left out."""
+        return Weights(
+            self.source, {new: self._entries[old] for new, old in names.items() if old in self._entries}
+        )
+
+    def check(self, expected: Mapping[str, Sequence[int]], *, allow_extra: bool = False) -> None:
+        """Raises WeightError unless there is a floating-point weight of the expected shape for every name.
+
+        A weight that is not expected is an error too, unless `allow_extra`.
+        """
+        missing = [name for name in expected if name not in self._entries]
+        if missing:
+            raise WeightError(f"{self.source}: {_list('weight', missing)} missing; {self._hint()}")
+        extra = [name for name in self._entries if name not in expected]
+        if extra and not allow_extra:
+            raise WeightError(
+                f"{self.source}: {_list('weight', extra)} not part of the model; "
+                "is this another model's checkpoint?"
+            )
+        shapes = [
+            f"{name} is {list(self.shape(name))}, expected {list(shape)}"
+            for name, shape in expected.items()
+            if self.shape(name) != tuple(shape)
+        ]
+        if shapes:
+            raise WeightError(f"{self.source}: wrong shape: {_shorten(shapes)}")
+        dtypes = [f"{name} is {self.dtype(name)}" for name in expected if self.dtype(name) not in DTYPES]
+        if dtypes:
+            raise WeightError(
+                f"{self.source}: wrong dtype: {_shorten(dtypes)}; expected one of {', '.join(DTYPES)}"
+            )
+
+    def _entry(self, name: str) -> Entry:
+        try:
+            return self._entries[name]
+        except KeyError:
+            raise WeightError(f"{self.source}: no weight named {name}; {self._hint()}") from None
+
+    def _hint(self) -> str:
+        return f"it has {len(self._entries)} weights: {_shorten(list(self._entries))}"
+
+
+def from_arrays(arrays: Mapping[str, Any]) -> Weights:
+    """Weights that are in memory already; values are numpy arrays or anything `numpy.asarray` takes without a copy."""
+    entries = {}
+    for name, array in arrays.items():
+        value = np.asarray(array)
+        entries[str(name)] = Entry(value.shape, value.dtype.name, functools.partial(np.asarray, value))
+    return Weights("the given arrays", entries)
+
+
+def _list(what: str, names: list[str]) -> str:
+    return (
+        f"{what} {_shorten(names)} is" if len(names) == 1 else f"{len(names)} {what}s ({_shorten(names)}) are"
+    )
+
+
+def _shorten(items: list[str]) -> str:
+    more = f", and {len(items) - SHOWN} more" if len(items) > SHOWN else ""
+    return ", ".join(items[:SHOWN]) + more

@@ -1,0 +1,55 @@
+# Part of mk, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Small random models for tests; weights are scaled so that a mistake in any branch changes the logits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+TINY: dict[str, Any] = {
+    "hidden_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+    "intermediate_size": 96,
+    "vocab_size": 160,
+    "max_position_embeddings": 256,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+LLAMA3_ROPE: dict[str, Any] = {
+    "rope_type": "llama3",
+    "rope_theta": 10000.0,
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 64,
+}
+
+
+def tiny_llama(*, tied: bool = False, llama3_rope: bool = False, seed: int = 0, **config: Any) -> Any:
+    """A LlamaForCausalLM (float32, eval mode): 2 layers, 4 heads and 2 KV heads of 16, hidden 64, vocabulary 160.
+
+    `config` overrides single fields of the LlamaConfig.
+    """
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    fields: dict[str, Any] = {**TINY, "tie_word_embeddings": tied, **config}
+    if llama3_rope:
+        fields["rope_parameters"] = dict(LLAMA3_ROPE)
+    return randomize(LlamaForCausalLM(LlamaConfig(**fields)), seed)
+
+
+def randomize(model: Any, seed: int = 0) -> Any:
+    """Fills the parameters: matrices so that activations keep their size, vectors (norms, biases) in 0.5 .. 1.5."""
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim == 1:
+                parameter.uniform_(0.5, 1.5, generator=generator)
+            else:
+                parameter.normal_(0.0, 1.5 * parameter.shape[-1] ** -0.5, generator=generator)
+    return model.eval()
