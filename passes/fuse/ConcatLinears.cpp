@@ -1,0 +1,71 @@
+// Part of mk, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+// mk-concat-linears: one linear for all that read the same rows.
+
+#include "dialects/mk/Mk.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "passes/Passes.h"
+#include "passes/fuse/MoveUp.h"
+#include "llvm/ADT/MapVector.h"
+
+namespace mlir::mk {
+#define GEN_PASS_DEF_CONCATLINEARS
+#include "passes/Passes.h.inc"
+
+// Linears of one block with the same key meet the same rows, rounded alike.
+using Key = std::tuple<Value, Type, int64_t>;
+
+static bool isPlain(LinearOp linear) {
+  return linear.getPrologue().empty() && linear.getEpilogue().empty() &&
+         cast<RankedTensorType>(linear.getResultTypes().front()).getElementType().isF32();
+}
+
+static void concat(MutableArrayRef<LinearOp> linears) {
+  OpBuilder builder(linears.front());
+  SmallVector<Value> weights;
+  SmallVector<Location> locations;
+  int64_t columns = 0;
+  for (LinearOp linear : linears) {
+    llvm::append_range(weights, linear.getWeights());
+    locations.push_back(linear.getLoc());
+    columns += linear.getOuterSize();
+  }
+  auto type = RankedTensorType::get({ShapedType::kDynamic, columns}, builder.getF32Type());
+  auto joined = builder.create<LinearOp>(builder.getFusedLoc(locations), TypeRange(type),
+                                         linears.front().getInput(), weights);
+  int64_t offset = 0;
+  for (LinearOp linear : linears) {
+    Value result = linear.getResult(0);
+    result.replaceAllUsesWith(
+        builder.create<SliceOp>(linear.getLoc(), result.getType(), joined.getResult(0), offset));
+    offset += getColumns(result);
+  }
+  for (LinearOp linear : linears)
+    linear.erase();
+}
+
+static void concatIn(Block &block) {
+  llvm::MapVector<Key, SmallVector<LinearOp>> groups;
+  for (auto linear : block.getOps<LinearOp>())
+    if (isPlain(linear))
+      groups[{linear.getInput(), linear.getWeightType(), linear.getInnerSize()}].push_back(linear);
+  for (auto &[key, group] : groups) {
+    // The joined linear stands where the first one did.
+    LinearOp first = group.front();
+    llvm::erase_if(group,
+                   [&](LinearOp linear) { return failed(moveUp(linear.getWeights(), first)); });
+    if (group.size() > 1)
+      concat(group);
+  }
+}
+
+namespace {
+struct ConcatLinears : impl::ConcatLinearsBase<ConcatLinears> {
+  void runOnOperation() override {
+    for (Block &block : getOperation().getFunctionBody())
+      concatIn(block);
+  }
+};
+} // namespace
+} // namespace mlir::mk

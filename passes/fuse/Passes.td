@@ -1,0 +1,295 @@
+// Part of mk, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#ifndef MK_PASSES_FUSE_TD
+#define MK_PASSES_FUSE_TD
+
+include "mlir/Pass/PassBase.td"
+
+// The fuse stage rewrites mk into mk: first what a step needs but no model says (sampling, splits), then one mk.linear for
+// each read of the same rows, then neighbours into prologues and epilogues. The order below is the order to run them in.
+class Mk_FusePass<string name> : Pass<name, "::mlir::func::FuncOp"> {
+  let dependentDialects = ["::mlir::mk::MkDialect"];
+}
+
+//===----------------------------------------------------------------------===//
+// What a step needs
+//===----------------------------------------------------------------------===//
+
+def AddSampler : Mk_FusePass<"mk-add-sampler"> {
+  let summary = "append greedy choice, sampling and the end of the step to the model";
+  let description = [{
+    Puts `mk.argmax`, `mk.sample` and `mk.advance` before the return, so that the program chooses the next token and
+    starts the next step itself: a generation is one call, without a round trip to the host per token.
+
+    **Requires** a function that returns exactly one tensor of logits.
+    **Ensures** the logits are still returned, and `mk.advance` comes last.
+
+    ```mlir
+    return %logits : tensor<?x160xf32>
+    // becomes
+    %greedy = mk.argmax %logits : (tensor<?x160xf32>) -> tensor<?xi32>
+    %next = mk.sample %logits, %greedy : (tensor<?x160xf32>, tensor<?xi32>) -> tensor<?xi32>
+    mk.advance %next : tensor<?xi32>
+    return %logits : tensor<?x160xf32>
+    ```
+  }];
+}
+
+def SplitAttention : Mk_FusePass<"mk-split-attention"> {
+  let summary = "cut attention into ranges of positions and their join";
+  let description = [{
+    `mk.attention` becomes `mk.attend`, which handles each range of `split` positions on its own, and `mk.combine`. One
+    long context then keeps all workers busy, and because the ranges begin at fixed positions the result of a token
+    does not depend on the batch. The sizes come from `mk.options`.
+
+    **Requires** the module attribute `mk.options`.
+    **Ensures** no `mk.attention` remains.
+
+    ```mlir
+    %y = mk.attention %q, %c, %positions, %slots {scale = 0.25 : f64} : ...
+    // becomes
+    %p = mk.attend %q, %c, %positions, %slots {scale = 0.25 : f64, split = 32 : i64, splits = 2 : i64} : ...
+    %y = mk.combine %p, %positions {head_dim = 16 : i64, split = 32 : i64, splits = 2 : i64} : ...
+    ```
+  }];
+}
+
+def SplitArgmax : Mk_FusePass<"mk-split-argmax"> {
+  let summary = "cut argmax into blocks of one weight tile and their join";
+  let description = [{
+    `mk.argmax` becomes `mk.argmax_partial` over blocks of `2 * lanes` columns and `mk.argmax_reduce`. The partial step
+    then fits into the epilogue of the head, which has each tile's logits in registers: nobody reads the logits again.
+
+    **Requires** the module attribute `mk.target`.
+    **Ensures** no `mk.argmax` remains.
+
+    ```mlir
+    %t = mk.argmax %logits : (tensor<?x160xf32>) -> tensor<?xi32>
+    // becomes, with 16 lanes
+    %p = mk.argmax_partial %logits {block = 32 : i64} : (tensor<?x160xf32>) -> tensor<?x10xf32>
+    %t = mk.argmax_reduce %p : (tensor<?x10xf32>) -> tensor<?xi32>
+    ```
+  }];
+}
+
+//===----------------------------------------------------------------------===//
+// One linear for each read of the same rows
+//===----------------------------------------------------------------------===//
+
+def ConcatLinears : Mk_FusePass<"mk-concat-linears"> {
+  let summary = "join the linears that read the same rows";
+  let description = [{
+    Plain linears of one block with the same input, element type and K become one over all their weights, in program
+    order; each old result is a slice of the new one (query/key/value, gate/up). One task then prepares the rows for
+    all of them, and a later pass may pair their columns. Linears that have a region already are left alone: their
+    neighbours could disagree on the rows.
+
+    **Ensures** no two plain linears of a block read the same input with the same kind of weights.
+
+    ```mlir
+    %g = mk.linear %x, [%wg] : (tensor<?x64xf32>, tensor<96x64xf32>) -> tensor<?x96xf32>
+    %u = mk.linear %x, [%wu] : (tensor<?x64xf32>, tensor<96x64xf32>) -> tensor<?x96xf32>
+    // becomes
+    %gu = mk.linear %x, [%wg, %wu] : (tensor<?x64xf32>, tensor<96x64xf32>, tensor<96x64xf32>) -> tensor<?x192xf32>
+    %g = mk.slice %gu {offset = 0 : i64} : (tensor<?x192xf32>) -> tensor<?x96xf32>
+    %u = mk.slice %gu {offset = 96 : i64} : (tensor<?x192xf32>) -> tensor<?x96xf32>
+    ```
+  }];
+}
+
+//===----------------------------------------------------------------------===//
+// Prologues
+//===----------------------------------------------------------------------===//
+
+def FuseNorm : Mk_FusePass<"mk-fuse-norm"> {
+  let summary = "move norms and row selection into the prologue of the linears that read them";
+  let description = [{
+    An `mk.rms_norm` or `mk.select_rows` that only linears read is cloned into the prologue of each. Computing the norm
+    again in every worker costs less than a task, its event, and a trip of the rows through memory. A value that
+    anything else reads is left alone: it must exist in memory anyway. Of a norm and a selection the selection comes
+    first, so that only the rows that are needed are scaled.
+
+    **Ensures** no `mk.rms_norm` or `mk.select_rows` is read by linears only.
+
+    ```mlir
+    %n = mk.rms_norm %x, %g {eps = 1.0e-5 : f64} : (tensor<?x64xf32>, tensor<64xf32>) -> tensor<?x64xf32>
+    %y = mk.linear %n, [%w] : (tensor<?x64xf32>, tensor<96x64xf32>) -> tensor<?x96xf32>
+    // becomes
+    %y = mk.linear %x, [%w] : (tensor<?x64xf32>, tensor<96x64xf32>) -> tensor<?x96xf32> prologue {
+    ^bb0(%row: tensor<?x64xf32>):
+      %n = mk.rms_norm %row, %g {eps = 1.0e-5 : f64} : (tensor<?x64xf32>, tensor<64xf32>) -> tensor<?x64xf32>
+      mk.yield %n : tensor<?x64xf32>
+    }
+    ```
+  }];
+}
+
+def FuseCombine : Mk_FusePass<"mk-fuse-combine"> {
+  let summary = "move the join of attention ranges into the output projection";
+  let description = [{
+    An `mk.combine` whose only reader is one linear moves into its prologue, which then reads the partial results of
+    `mk.attend` themselves. With two readers it stays: the join costs `splits` times the rows, so it is done once.
+
+    **Requires** `mk-split-attention`.
+    **Ensures** no `mk.combine` has a linear as its only reader.
+
+    ```mlir
+    %a = mk.combine %p, %positions {...} : (tensor<?x144xf32>, tensor<?xi32>) -> tensor<?x64xf32>
+    %y = mk.linear %a, [%w] : (tensor<?x64xf32>, tensor<64x64xf32>) -> tensor<?x64xf32>
+    // becomes
+    %y = mk.linear %p, [%w] : (tensor<?x144xf32>, tensor<64x64xf32>) -> tensor<?x64xf32> prologue {
+    ^bb0(%row: tensor<?x144xf32>):
+      %a = mk.combine %row, %positions {...} : (tensor<?x144xf32>, tensor<?xi32>) -> tensor<?x64xf32>
+      mk.yield %a : tensor<?x64xf32>
+    }
+    ```
+  }];
+}
+
+//===----------------------------------------------------------------------===//
+// Epilogues
+//===----------------------------------------------------------------------===//
+
+def FuseSlice : Mk_FusePass<"mk-fuse-slice"> {
+  let summary = "give a linear one result for each slice of its accumulators";
+  let description = [{
+    When slices are all that reads a linear's result, they move into its epilogue. A slice of accumulators is free,
+    and the passes after this one see plain results where there were slices. When something else reads the whole
+    result too, it is in memory anyway and the slices stay.
+
+    **Ensures** no linear has a result of plain accumulators that only slices read.
+
+    ```mlir
+    %gu = mk.linear %x, [%wg, %wu] : (...) -> tensor<?x192xf32>
+    %g = mk.slice %gu {offset = 0 : i64} : (tensor<?x192xf32>) -> tensor<?x96xf32>
+    %u = mk.slice %gu {offset = 96 : i64} : (tensor<?x192xf32>) -> tensor<?x96xf32>
+    // becomes
+    %g, %u = mk.linear %x, [%wg, %wu] : (...) -> (tensor<?x96xf32>, tensor<?x96xf32>) epilogue {
+    ^bb0(%acc: tensor<?x192xf32>):
+      %0 = mk.slice %acc {offset = 0 : i64} : (tensor<?x192xf32>) -> tensor<?x96xf32>
+      %1 = mk.slice %acc {offset = 96 : i64} : (tensor<?x192xf32>) -> tensor<?x96xf32>
+      mk.yield %0, %1 : tensor<?x96xf32>, tensor<?x96xf32>
+    }
+    ```
+  }];
+}
+
+def FuseResidual : Mk_FusePass<"mk-fuse-residual"> {
+  let summary = "move additions and other elementwise work into the epilogue that makes their operand";
+  let description = [{
+    An `mk.add`, `mk.mul` or `mk.silu` of a linear's result is computed on the accumulators: the residual connection, a
+    bias, an activation. It saves the task and two trips of the rows through memory. Of two linears the later one takes
+    the op. Ops that the other operand needs are moved up; if they depend on the linear itself, nothing happens.
+
+    **Requires** `mk-fuse-slice` for linears that were concatenated.
+    **Ensures** elementwise ops of a linear's result are in its epilogue where the other operand allows it.
+
+    ```mlir
+    %y = mk.linear %h, [%w] : (tensor<?x96xf32>, tensor<64x96xf32>) -> tensor<?x64xf32>
+    %s = mk.add %x, %y : (tensor<?x64xf32>, tensor<?x64xf32>) -> tensor<?x64xf32>
+    // becomes
+    %s = mk.linear %h, [%w] : (tensor<?x96xf32>, tensor<64x96xf32>) -> tensor<?x64xf32> epilogue {
+    ^bb0(%acc: tensor<?x64xf32>):
+      %0 = mk.add %x, %acc : (tensor<?x64xf32>, tensor<?x64xf32>) -> tensor<?x64xf32>
+      mk.yield %0 : tensor<?x64xf32>
+    }
+    ```
+  }];
+}
+
+def FuseRope : Mk_FusePass<"mk-fuse-rope"> {
+  let summary = "rotate and store keys and values in the epilogue of their projection";
+  let description = [{
+    An `mk.rope` of a linear's result moves into its epilogue, and an `mk.kv_append` whose keys and values are results of
+    one linear follows: query, key and value projection, rotation and store become one family. The tile map will put the
+    two halves of a head into one tile, so columns that are paired otherwise already (gated) are left alone. Keys
+    and values of different linears keep their own store.
+
+    **Requires** `mk-fuse-slice`, and `mk-fuse-residual` before it if the projections have a bias.
+    **Ensures** where it fires, the linear returns the rotated query and the grown cache.
+
+    ```mlir
+    %k, %v = mk.linear %x, [%wk, %wv] ... epilogue { ... }
+    %r = mk.rope %k, %positions, %f {head_dim = 16 : i64} : ...
+    %c1 = mk.kv_append %c, %r, %v, %positions, %slots : ...
+    // becomes
+    %c1 = mk.linear %x, [%wk, %wv] : (...) -> !mk.cache<2x16xf32> epilogue {
+    ^bb0(%acc: tensor<?x64xf32>):
+      %0 = mk.slice %acc {offset = 0 : i64} : (tensor<?x64xf32>) -> tensor<?x32xf32>
+      %1 = mk.slice %acc {offset = 32 : i64} : (tensor<?x64xf32>) -> tensor<?x32xf32>
+      %2 = mk.rope %0, %positions, %f {head_dim = 16 : i64} : ...
+      %3 = mk.kv_append %c, %2, %1, %positions, %slots : ...
+      mk.yield %3 : !mk.cache<2x16xf32>
+    }
+    ```
+  }];
+}
+
+def FuseGlu : Mk_FusePass<"mk-fuse-glu"> {
+  let summary = "gate in the epilogue of the gate and up projection";
+  let description = [{
+    An `mk.glu` of two neighbouring, equally wide results of one linear moves into its epilogue, as does a product or
+    sum of two such results (a gate with another activation). The tile map will put column i of both into one tile; the
+    linear then writes half the columns. Columns that are paired otherwise already (rotated) are left alone. If gate
+    and up come from different linears, the later one takes the op and reads the other's result.
+
+    **Requires** `mk-fuse-slice`, and `mk-fuse-residual` before it if activation and product are separate ops.
+    **Ensures** where it fires, the linear returns the gated columns.
+
+    ```mlir
+    %g, %u = mk.linear %x, [%wg, %wu] ... epilogue { ... }
+    %h = mk.glu %g, %u : (tensor<?x96xf32>, tensor<?x96xf32>) -> tensor<?x96xf32>
+    // becomes
+    %h = mk.linear %x, [%wg, %wu] : (...) -> tensor<?x96xf32> epilogue {
+    ^bb0(%acc: tensor<?x192xf32>):
+      %0 = mk.slice %acc {offset = 0 : i64} : (tensor<?x192xf32>) -> tensor<?x96xf32>
+      %1 = mk.slice %acc {offset = 96 : i64} : (tensor<?x192xf32>) -> tensor<?x96xf32>
+      %2 = mk.glu %0, %1 : (tensor<?x96xf32>, tensor<?x96xf32>) -> tensor<?x96xf32>
+      mk.yield %2 : tensor<?x96xf32>
+    }
+    ```
+  }];
+}
+
+def FuseArgmax : Mk_FusePass<"mk-fuse-argmax"> {
+  let summary = "find each tile's largest logit in the epilogue of the head";
+  let description = [{
+    An `mk.argmax_partial` of a linear's result moves into its epilogue, so greedy choice costs no pass over the logits.
+    The logits stay a result as long as something else (sampling, the caller) reads them.
+
+    **Requires** `mk-split-argmax`.
+    **Ensures** where it fires, the linear also returns the partial results.
+
+    ```mlir
+    %l = mk.linear %x, [%w] : (tensor<?x64xf32>, tensor<160x64xf32>) -> tensor<?x160xf32>
+    %p = mk.argmax_partial %l {block = 32 : i64} : (tensor<?x160xf32>) -> tensor<?x10xf32>
+    // becomes
+    %l, %p = mk.linear %x, [%w] : (...) -> (tensor<?x160xf32>, tensor<?x10xf32>) epilogue {
+    ^bb0(%acc: tensor<?x160xf32>):
+      %0 = mk.argmax_partial %acc {block = 32 : i64} : (tensor<?x160xf32>) -> tensor<?x10xf32>
+      mk.yield %acc, %0 : tensor<?x160xf32>, tensor<?x10xf32>
+    }
+    ```
+  }];
+}
+
+def NarrowActivations : Mk_FusePass<"mk-narrow-activations"> {
+  let summary = "produce in bfloat16 what only bfloat16 linears read";
+  let description = [{
+    A float32 value whose every use is the input of a linear with bfloat16 weights and no prologue is rounded by each of
+    these linears anyway; now its producer rounds it once. The same bits meet the weights, and the rows are half as long
+    in memory. A prologue reads its rows in float32, so its input keeps its type.
+
+    **Ensures** results are bitwise what they were.
+
+    ```mlir
+    %h = mk.glu %g, %u : (tensor<?x96xf32>, tensor<?x96xf32>) -> tensor<?x96xf32>
+    %y = mk.linear %h, [%w] : (tensor<?x96xf32>, tensor<64x96xbf16>) -> tensor<?x64xf32>
+    // becomes
+    %h = mk.glu %g, %u : (tensor<?x96xf32>, tensor<?x96xf32>) -> tensor<?x96xbf16>
+    %y = mk.linear %h, [%w] : (tensor<?x96xbf16>, tensor<64x96xbf16>) -> tensor<?x64xf32>
+    ```
+  }];
+}
+
+#endif // MK_PASSES_FUSE_TD

@@ -1,0 +1,87 @@
+// Part of mk, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+// The custom operator that the importer puts in place of every attention:
+// torch.mk.attention(q [1,H,N,D], k [1,KH,N,D], v [1,KH,N,D], positions [N], slots [N], layer,
+// scale, window, softcap)
+// -> [1,N,H,D]
+
+#include "passes/import/Conversion.h"
+
+using namespace mlir;
+using namespace mlir::mk;
+
+/// The heads [1,H,N,D] as [1,N,H,D], with the sizes of H and D.
+struct Heads {
+  Meaning meaning;
+  int64_t count, size;
+};
+
+static std::optional<Heads> readHeads(Conversion &conversion, Value operand) {
+  Meaning heads = conversion.get(operand);
+  Axes &axes = heads.view.axes;
+  if (heads.kind != Kind::Rows || heads.view.domain || axes.size() != 4 || !axes[0].isUnit() ||
+      axes[1].isRow() || !axes[2].isRow() || axes[3].isRow()) {
+    conversion.note("the query, keys and values must be heads [1,H,N,D] of activation rows");
+    return std::nullopt;
+  }
+  std::swap(axes[1], axes[2]);
+  return Heads{heads, axes[2].size, axes[3].size};
+}
+
+static bool isInput(Conversion &conversion, Value operand, StringRef name) {
+  Meaning meaning = conversion.get(operand);
+  return meaning.kind == Kind::Indices && meaning.view.value == conversion.getInput(name) &&
+         meaning.view.axes.size() == 1;
+}
+
+static std::optional<Meaning> attend(Conversion &conversion, Operation *op) {
+  auto refuse = [&](const Twine &reason) -> std::optional<Meaning> {
+    conversion.note(reason);
+    return std::nullopt;
+  };
+  std::optional<Heads> query = readHeads(conversion, op->getOperand(0));
+  std::optional<Heads> keys = readHeads(conversion, op->getOperand(1));
+  std::optional<Heads> values = readHeads(conversion, op->getOperand(2));
+  if (!query || !keys || !values)
+    return std::nullopt;
+  if (query->size != keys->size || keys->size != values->size)
+    return refuse("the query, keys and values must have the same head size");
+  if (keys->count != values->count || query->count % keys->count != 0)
+    return refuse(
+        "the query heads must be a multiple of the key heads, and these equal the value heads");
+  if (!isInput(conversion, op->getOperand(3), "positions") ||
+      !isInput(conversion, op->getOperand(4), "slots"))
+    return refuse("the positions and slots must be inputs of the step");
+  std::optional<int64_t> layer = readInt(op->getOperand(5)), window = readInt(op->getOperand(7));
+  std::optional<double> scale = readNumber(op->getOperand(6)),
+                        softcap = readNumber(op->getOperand(8));
+  if (!layer || !scale || !window || !softcap)
+    return refuse("the layer, scale, window and softcap must be constants");
+  if (*window != 0)
+    return refuse("attention over a window of " + Twine(*window) + " positions");
+  if (*softcap != 0)
+    return refuse("attention scores with softcap " + Twine(std::to_string(*softcap)));
+  if (!conversion.claimLayer(*layer))
+    return refuse("layer " + Twine(*layer) + " already has a cache");
+
+  Location location = op->getLoc();
+  Value queryRows = conversion.getPlainRows(query->meaning, location);
+  Value keyRows = conversion.getPlainRows(keys->meaning, location);
+  Value valueRows = conversion.getPlainRows(values->meaning, location);
+  if (!queryRows || !keyRows || !valueRows)
+    return std::nullopt;
+  Value positions = conversion.getInput("positions"), slots = conversion.getInput("slots");
+  Type cacheType =
+      CacheType::get(op->getContext(), keys->count, keys->size, conversion.getWeightType());
+  Value cache = conversion.create<KvCacheOp>(location, cacheType, conversion.getI64(*layer));
+  cache = conversion.create<KvAppendOp>(location, cacheType, cache, keyRows, valueRows, positions,
+                                        slots);
+  Value result = conversion.create<AttentionOp>(location, queryRows.getType(), queryRows, cache,
+                                                positions, slots, conversion.getF64(*scale));
+  Axes axes = {Axis::unit(), Axis::row(), Axis::columns(query->count, query->size),
+               Axis::columns(query->size, 1)};
+  return conversion.makeRows(result, axes, Value());
+}
+
+void mk::addAttentionRules(Rules &rules) { rules.add("torch.mk.attention", 9, attend); }

@@ -1,0 +1,120 @@
+// Part of mk, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#ifndef MK_PASSES_IMPORT_CONVERSION_H
+#define MK_PASSES_IMPORT_CONVERSION_H
+
+#include "dialects/mk/Mk.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "passes/import/Meaning.h"
+#include "passes/import/TorchConstants.h"
+#include "passes/import/TorchTypes.h"
+
+namespace mlir::mk {
+
+/// The state of one run of `convert-torch-to-mk`: what is known about each torch tensor, and where
+/// the mk ops go. Rules read operands' meanings from it and create ops through it.
+class Conversion {
+public:
+  Conversion(OpBuilder &builder, Type weightType) : builder(builder), weightType(weightType) {}
+
+  /// The meaning of a tensor operand; `Refused` for anything else.
+  Meaning get(Value tensor) const { return meanings.lookup(tensor); }
+  void set(Value tensor, Meaning meaning) { meanings[tensor] = std::move(meaning); }
+
+  /// One of the step's inputs by name: tokens, positions, slots or rows.
+  Value getInput(StringRef name) const { return inputs.lookup(name); }
+  void setInput(StringRef name, Value input) { inputs[name] = input; }
+
+  /// Declares a parameter or buffer; fails if the name has another shape already.
+  LogicalResult declareWeight(StringAttr name, ArrayRef<int64_t> shape);
+  ArrayRef<int64_t> getWeightShape(StringAttr name) const {
+    return weightShapes.find(name)->second;
+  }
+  /// The one `mk.weight` of this name.
+  Value getWeight(StringAttr name, Location location);
+
+  /// The rows that a tensor shows, as a value with exactly the columns seen. Emits the op of a lone
+  /// `Silu` or `Square`. Null, with a note, if the tensor is no rows or its columns are not
+  /// neighbours.
+  Value getRows(const Meaning &meaning, Location location);
+  /// The same, but the tensor must also be laid out row by row: what `torch.aten.linear`
+  /// multiplies.
+  Value getPlainRows(const Meaning &meaning, Location location);
+
+  /// A meaning of kind Rows: all of `value`, seen along `axes`.
+  Meaning makeRows(Value value, Axes axes, Value domain) const;
+
+  template <typename OpTy, typename... Args> Value create(Location location, Args &&...args) {
+    return builder.create<OpTy>(location, std::forward<Args>(args)...)->getResult(0);
+  }
+  /// tensor<?xDxf32>
+  RankedTensorType getRowsType(int64_t columns) const {
+    return RankedTensorType::get({ShapedType::kDynamic, columns}, builder.getF32Type());
+  }
+  Type getWeightType() const { return weightType; }
+  IntegerAttr getI64(int64_t number) const { return builder.getI64IntegerAttr(number); }
+  FloatAttr getF64(double number) const { return builder.getF64FloatAttr(number); }
+
+  /// Claims the cache of `layer`; false if another attention has it.
+  bool claimLayer(int64_t layer) { return layers.insert(layer).second; }
+
+  /// Why a rule that looked applicable did not apply. The first note is shown if no rule applies.
+  void note(const Twine &reason) {
+    if (firstNote.empty())
+      firstNote = reason.str();
+  }
+  std::string takeNote() { return std::exchange(firstNote, {}); }
+
+private:
+  OpBuilder &builder;
+  Type weightType;
+  DenseMap<Value, Meaning> meanings;
+  llvm::StringMap<Value> inputs;
+  DenseMap<StringAttr, SmallVector<int64_t>> weightShapes;
+  DenseMap<StringAttr, Value> weights;
+  DenseSet<int64_t> layers;
+  std::string firstNote;
+};
+
+/// A rule looks at one torch operator and returns what its result means, or nothing if it does not
+/// apply.
+using Rule = std::optional<Meaning> (*)(Conversion &conversion, Operation *op);
+
+/// The rules of each operator by name, tried in order. A custom operator counts under its own name.
+class Rules {
+public:
+  /// The rule is only asked about operators with at least `operands` operands.
+  void add(StringRef name, unsigned operands, Rule rule) {
+    rules[name].push_back({operands, rule});
+  }
+  std::optional<Meaning> apply(StringRef name, Conversion &conversion, Operation *op) const;
+
+private:
+  struct Entry {
+    unsigned operands;
+    Rule rule;
+  };
+  llvm::StringMap<SmallVector<Entry>> rules;
+};
+
+/// An operator that torch-mlir does not know keeps its name in an attribute.
+StringRef getTorchName(Operation *op);
+
+/// Emits "'torch.aten.erf' at layers.0.mlp: no conversion to mk: reason (operand 0 is [1,?,64] f32,
+/// a silu)".
+void reportRefusal(const Conversion &conversion, Operation *op, StringRef reason);
+
+void addViewRules(Rules &rules);
+void addPartRules(Rules &rules);
+void addCastRules(Rules &rules);
+void addNormRules(Rules &rules);
+void addRopeTableRules(Rules &rules);
+void addRopeRules(Rules &rules);
+void addElementwiseRules(Rules &rules);
+void addLookupRules(Rules &rules);
+void addLinearRules(Rules &rules);
+void addAttentionRules(Rules &rules);
+
+} // namespace mlir::mk
+
+#endif // MK_PASSES_IMPORT_CONVERSION_H

@@ -1,0 +1,234 @@
+// Part of mk, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+// Turns an imported model from unregistered torch operators into mk.
+
+#include "passes/Passes.h"
+#include "passes/import/Conversion.h"
+#include "llvm/ADT/StringSet.h"
+
+namespace mlir::mk {
+#define GEN_PASS_DEF_CONVERTTORCHTOMK
+#include "passes/Passes.h.inc"
+} // namespace mlir::mk
+
+using namespace mlir;
+using namespace mlir::mk;
+
+static constexpr int64_t kMaxErrors = 16;
+static constexpr StringLiteral kNameAttr = "mk.name";
+static constexpr StringLiteral kInputs[] = {"tokens", "positions", "slots", "rows"};
+
+static Rules makeRules() {
+  Rules rules;
+  // The order decides between rules of one operator: pieces of patterns come before plain rows.
+  addViewRules(rules);
+  addPartRules(rules);
+  addCastRules(rules);
+  addNormRules(rules);
+  addRopeTableRules(rules);
+  addRopeRules(rules);
+  addElementwiseRules(rules);
+  addLookupRules(rules);
+  addLinearRules(rules);
+  addAttentionRules(rules);
+  return rules;
+}
+
+/// The operators that the result depends on; what feeds nothing (masks, assertions) is not among
+/// them.
+static DenseSet<Operation *> findLiveOps(Operation *terminator) {
+  DenseSet<Operation *> live;
+  SmallVector<Operation *> worklist = {terminator};
+  while (!worklist.empty())
+    for (Value operand : worklist.pop_back_val()->getOperands())
+      if (Operation *op = operand.getDefiningOp(); op && live.insert(op).second)
+        worklist.push_back(op);
+  return live;
+}
+
+/// True if an operand, itself or in a list, is the result of an operator whose error is reported
+/// already.
+static bool dependsOnRefused(const Conversion &conversion, Operation *op) {
+  return llvm::any_of(op->getOperands(), [&](Value operand) {
+    Operation *definition = operand.getDefiningOp();
+    if (!definition)
+      return false;
+    if (parseTorchTensor(operand.getType()))
+      return conversion.get(operand).kind == Kind::Refused;
+    return dependsOnRefused(conversion, definition);
+  });
+}
+
+/// What the rules made of a tensor must have the shape and class of numbers that torch gave it.
+static bool agrees(const Meaning &meaning, Value tensor) {
+  std::optional<TorchTensorType> type = parseTorchTensor(tensor.getType());
+  if (!type || meaning.kind == Kind::Refused)
+    return false;
+  if (meaning.kind == Kind::Indices ? type->elementType != "si64" : !type->isFloatingPoint())
+    return false;
+  if (meaning.kind == Kind::Matrix)
+    return true;
+  Axes axes = meaning.getAxes();
+  return axes.size() == type->shape.size() &&
+         llvm::all_of(llvm::zip_equal(axes, type->shape),
+                      [](auto pair) { return std::get<0>(pair).size == std::get<1>(pair); });
+}
+
+namespace {
+struct ConvertTorchToMk : mk::impl::ConvertTorchToMkBase<ConvertTorchToMk> {
+  using ConvertTorchToMkBase::ConvertTorchToMkBase;
+
+  void runOnOperation() override;
+  LogicalResult convert(func::FuncOp step);
+  LogicalResult readArguments(func::FuncOp step, Conversion &conversion, Block &body);
+  LogicalResult convertOps(func::FuncOp step, Conversion &conversion);
+  FailureOr<Value> readResult(func::FuncOp step, Conversion &conversion);
+};
+} // namespace
+
+void ConvertTorchToMk::runOnOperation() {
+  if (weightType != "f32" && weightType != "bf16") {
+    getOperation().emitError() << "weight-type must be f32 or bf16, not '" << weightType << "'";
+    return signalPassFailure();
+  }
+  auto step = getOperation().lookupSymbol<func::FuncOp>("step");
+  if (!step || step.isExternal()) {
+    getOperation().emitError("expected a function @step with a body");
+    return signalPassFailure();
+  }
+  auto isTorch = [](Type type) { return isTorchType(type); };
+  if (llvm::any_of(step.getArgumentTypes(), isTorch) ||
+      llvm::any_of(step.getResultTypes(), isTorch))
+    if (failed(convert(step)))
+      return signalPassFailure();
+  WalkResult leftOver = getOperation().walk([&](Operation *op) {
+    StringRef dialect = op->getName().getDialectNamespace();
+    if (dialect == "mk" || dialect == "func" || isa<ModuleOp>(op))
+      return WalkResult::advance();
+    op->emitError() << "'" << op->getName() << "' is neither mk nor func after convert-torch-to-mk";
+    return WalkResult::interrupt();
+  });
+  if (leftOver.wasInterrupted())
+    signalPassFailure();
+}
+
+LogicalResult ConvertTorchToMk::convert(func::FuncOp step) {
+  if (!llvm::hasSingleElement(step.getBody()) || step.getNumResults() != 1 ||
+      !isa<func::ReturnOp>(step.getBody().front().getTerminator()))
+    return step.emitError("expected @step with one block and one result");
+  OpBuilder builder(&getContext());
+  builder.setInsertionPoint(step);
+  Type indexType = RankedTensorType::get({ShapedType::kDynamic}, builder.getI32Type());
+  SmallVector<Type> inputTypes(std::size(kInputs), indexType);
+  auto result =
+      func::FuncOp::create(step.getLoc(), step.getName(), builder.getFunctionType(inputTypes, {}));
+  Block &body = *result.addEntryBlock();
+  builder.setInsertionPointToEnd(&body);
+  Type storage = weightType == "f32" ? Type(builder.getF32Type()) : Type(builder.getBF16Type());
+  Conversion conversion(builder, storage);
+
+  FailureOr<Value> logits = failure();
+  if (succeeded(readArguments(step, conversion, body)) && succeeded(convertOps(step, conversion)))
+    logits = readResult(step, conversion);
+  if (failed(logits)) {
+    result.erase();
+    return failure();
+  }
+  builder.create<func::ReturnOp>(step.getBody().front().getTerminator()->getLoc(), *logits);
+  result.setType(builder.getFunctionType(inputTypes, logits->getType()));
+  for (auto [index, name] : llvm::enumerate(kInputs))
+    result.setArgAttr(index, kNameAttr, builder.getStringAttr(name));
+  step->getBlock()->getOperations().insert(step->getIterator(), result);
+  step.erase();
+  return success();
+}
+
+/// Gives every argument its meaning by `mk.kind` and `mk.name`.
+LogicalResult ConvertTorchToMk::readArguments(func::FuncOp step, Conversion &conversion,
+                                              Block &body) {
+  for (auto [name, input] : llvm::zip_equal(kInputs, body.getArguments()))
+    conversion.setInput(name, input);
+  llvm::StringSet<> seen;
+  for (BlockArgument argument : step.getArguments()) {
+    int64_t index = argument.getArgNumber();
+    auto kind = step.getArgAttrOfType<StringAttr>(index, "mk.kind");
+    auto name = step.getArgAttrOfType<StringAttr>(index, kNameAttr);
+    if (!kind || !name)
+      return step.emitError() << "argument " << index << " must have 'mk.kind' and 'mk.name'";
+    std::optional<TorchTensorType> type = parseTorchTensor(argument.getType());
+    Meaning meaning;
+    if (kind == "user_input") {
+      Value input = conversion.getInput(name);
+      if (!input || !seen.insert(name).second)
+        return step.emitError() << "input '" << name.getValue()
+                                << "' must be one of tokens, positions, slots, rows, each once";
+      if (!type || type->shape != SmallVector<int64_t>{ShapedType::kDynamic} ||
+          type->elementType != "si64")
+        return step.emitError() << "input '" << name.getValue() << "' must be [?] si64, not "
+                                << describeTorchType(argument.getType());
+      meaning.kind = Kind::Indices;
+      meaning.view = RowView{input, 0, {Axis::row()}, name == "rows" ? input : Value()};
+    } else if (type && type->isFloatingPoint() &&
+               !llvm::is_contained(type->shape, ShapedType::kDynamic) &&
+               (type->shape.size() == 1 || type->shape.size() == 2)) {
+      if (failed(conversion.declareWeight(name, type->shape)))
+        return step.emitError() << "two arguments named '" << name.getValue()
+                                << "' have different shapes";
+      bool isVector = type->shape.size() == 1;
+      meaning.kind = isVector ? Kind::Vector : Kind::Matrix;
+      meaning.weight = name;
+      if (isVector)
+        meaning.view.axes = {Axis::columns(type->shape[0], 1)};
+    }
+    conversion.set(argument, meaning); // of another type: an error where it is used
+  }
+  for (StringRef name : kInputs)
+    if (!seen.contains(name))
+      return step.emitError() << "expected an input '" << name << "'";
+  return success();
+}
+
+LogicalResult ConvertTorchToMk::convertOps(func::FuncOp step, Conversion &conversion) {
+  static const Rules rules = makeRules();
+  Block &block = step.getBody().front();
+  DenseSet<Operation *> live = findLiveOps(block.getTerminator());
+  int64_t errors = 0;
+  for (Operation &op : block) {
+    // Constants, sizes and lists are read by the operators that take them.
+    if (!live.contains(&op) || llvm::none_of(op.getResultTypes(), parseTorchTensor))
+      continue;
+    if (dependsOnRefused(conversion, &op))
+      continue;
+    std::optional<Meaning> meaning = rules.apply(getTorchName(&op), conversion, &op);
+    std::string reason = conversion.takeNote();
+    if (meaning) {
+      conversion.set(op.getResult(0), *meaning);
+      if (llvm::all_of(op.getResults(),
+                       [&](Value result) { return agrees(conversion.get(result), result); }))
+        continue;
+      reason = "its result " + describeTorchType(op.getResult(0).getType()) +
+               " does not follow from its operands";
+    }
+    for (Value result : op.getResults())
+      conversion.set(result, Meaning());
+    if (++errors > kMaxErrors)
+      continue;
+    reportRefusal(conversion, &op, reason);
+  }
+  if (errors > kMaxErrors)
+    return step.emitError() << "and " << errors - kMaxErrors
+                            << " more operators without a conversion";
+  return success(errors == 0);
+}
+
+FailureOr<Value> ConvertTorchToMk::readResult(func::FuncOp step, Conversion &conversion) {
+  Operation *terminator = step.getBody().front().getTerminator();
+  Meaning logits = conversion.get(terminator->getOperand(0));
+  Value rows = conversion.getPlainRows(logits, terminator->getLoc());
+  if (rows && logits.view.domain == conversion.getInput("rows") && logits.view.axes.size() == 2)
+    return rows;
+  std::string reason = conversion.takeNote();
+  return terminator->emitError() << "the result must be [?,V] logits of the rows selected by 'rows'"
+                                 << (reason.empty() ? "" : ": ") << reason;
+}

@@ -1,0 +1,64 @@
+// Part of mk, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#ifndef MK_PASSES_IMPORT_MEANING_H
+#define MK_PASSES_IMPORT_MEANING_H
+
+#include "mlir/IR/BuiltinAttributes.h"
+#include "passes/import/RowView.h"
+
+namespace mlir::mk {
+
+/// What a torch tensor means in terms of mk. A *piece* (second half of the kinds) has no mk op of
+/// its own: it must meet the other pieces of its pattern. x is the piece's `view`.
+enum class Kind {
+  Refused, // its operator has no conversion: already reported
+
+  Rows,      // `view`
+  Indices,   // `view` of one of the step's inputs
+  Vector,    // the parameter or buffer `weight`; `view` has one column axis
+  Matrix,    // the parameter or buffer `weight`
+  Positions, // `view` of the input `positions`, as floating point
+
+  Square,     // x * x
+  MeanSquare, // mean over x's last axis of x * x, plus `number`
+  InverseRms, // 1 / sqrt(MeanSquare)
+  Normalized, // x * InverseRms
+
+  Silu, // x / (1 + exp(-x))
+
+  Angles,        // positions times the vector `weight`, along the axes of `view`
+  Cosine,        // `number` times the cosine of Angles
+  Sine,          // `number` times the sine of Angles
+  Negated,       // -x
+  RotatedHalves, // concat(-second half of x, first half of x)
+  TimesCosine,   // x * Cosine
+  TimesSine,     // RotatedHalves(x) * Sine
+};
+
+struct Meaning {
+  Kind kind = Kind::Refused;
+  RowView view;
+  StringAttr weight;
+  double number = 0;
+  /// Angles, Cosine, Sine: the last axis holds the frequencies twice, one copy after the other.
+  bool doubled = false;
+
+  /// The tensor's own axes; those of `view` except where the last axis was reduced.
+  Axes getAxes() const {
+    Axes axes = view.axes;
+    if (kind == Kind::MeanSquare || kind == Kind::InverseRms)
+      axes.back() = Axis::unit();
+    return axes;
+  }
+  bool operator==(const Meaning &other) const {
+    return kind == other.kind && view == other.view && weight == other.weight &&
+           number == other.number && doubled == other.doubled;
+  }
+};
+
+/// The kind in words, for error messages.
+StringRef describe(Kind kind);
+
+} // namespace mlir::mk
+
+#endif // MK_PASSES_IMPORT_MEANING_H

@@ -1,0 +1,131 @@
+// Part of mk, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+// Root mean square normalization, written out or as one operator.
+
+#include "passes/import/Conversion.h"
+
+using namespace mlir;
+using namespace mlir::mk;
+
+static std::optional<Meaning> piece(Kind kind, Meaning from) {
+  from.kind = kind;
+  return from;
+}
+
+/// x ** 2
+static std::optional<Meaning> power(Conversion &conversion, Operation *op) {
+  Meaning x = conversion.get(op->getOperand(0));
+  if (x.kind != Kind::Rows || readNumber(op->getOperand(1)) != 2.0)
+    return std::nullopt;
+  return piece(Kind::Square, x);
+}
+
+/// x * x
+static std::optional<Meaning> square(Conversion &conversion, Operation *op) {
+  Meaning x = conversion.get(op->getOperand(0));
+  if (x.kind != Kind::Rows || !(x == conversion.get(op->getOperand(1))))
+    return std::nullopt;
+  return piece(Kind::Square, x);
+}
+
+/// torch.aten.mean.dim(x, dims, keepdim, dtype)
+static std::optional<Meaning> mean(Conversion &conversion, Operation *op) {
+  Meaning x = conversion.get(op->getOperand(0));
+  std::optional<SmallVector<Value>> dims = readList(op->getOperand(1));
+  if (x.kind != Kind::Square || !dims || dims->size() != 1 || readBool(op->getOperand(2)) != true)
+    return std::nullopt;
+  int64_t rank = x.view.axes.size();
+  if (readDimension(dims->front(), rank) != rank - 1 || !x.view.axes.back().isColumn()) {
+    conversion.note("the mean of a norm must run over the columns of a row");
+    return std::nullopt;
+  }
+  x.number = 0;
+  return piece(Kind::MeanSquare, x);
+}
+
+/// torch.aten.add.Scalar(mean, eps, alpha)
+static std::optional<Meaning> addEpsilon(Conversion &conversion, Operation *op) {
+  Meaning x = conversion.get(op->getOperand(0));
+  std::optional<double> epsilon = readNumber(op->getOperand(1));
+  if (x.kind != Kind::MeanSquare || x.number != 0 || !epsilon ||
+      readNumber(op->getOperand(2)) != 1.0)
+    return std::nullopt;
+  x.number = *epsilon;
+  return x;
+}
+
+static std::optional<Meaning> inverseRoot(Conversion &conversion, Operation *op) {
+  Meaning x = conversion.get(op->getOperand(0));
+  return x.kind == Kind::MeanSquare ? piece(Kind::InverseRms, x) : std::nullopt;
+}
+
+/// x * (1 / rms(x))
+static std::optional<Meaning> scaleRows(Conversion &conversion, Operation *op) {
+  for (auto [left, right] : {std::pair(0, 1), std::pair(1, 0)}) {
+    Meaning x = conversion.get(op->getOperand(left)), rms = conversion.get(op->getOperand(right));
+    if (x.kind != Kind::Rows || rms.kind != Kind::InverseRms)
+      continue;
+    if (x.view == rms.view)
+      return piece(Kind::Normalized, rms);
+    conversion.note("the root mean square of a norm must be of the rows that it scales");
+  }
+  return std::nullopt;
+}
+
+static std::optional<Meaning> normalize(Conversion &conversion, Operation *op, const RowView &view,
+                                        StringAttr gain, double epsilon) {
+  Meaning rows = conversion.makeRows(view.value, view.axes, view.domain);
+  rows.view.offset = view.offset;
+  std::optional<int64_t> columns = countNeighbouringColumns(view.axes);
+  if (columns != view.axes.back().size) {
+    conversion.note("the norm must run over all columns of a row, not over " +
+                    Twine(view.axes.back().size) + " of " + Twine(columns.value_or(0)));
+    return std::nullopt;
+  }
+  Value input = conversion.getPlainRows(rows, op->getLoc());
+  if (!input)
+    return std::nullopt;
+  Value result = conversion.create<RmsNormOp>(op->getLoc(), input.getType(), input,
+                                              conversion.getWeight(gain, op->getLoc()),
+                                              conversion.getF64(epsilon));
+  return conversion.makeRows(result, view.axes, view.domain);
+}
+
+/// True for a whole parameter of one dimension that broadcasts along the last axis of `axes`.
+static bool isGainOf(const Meaning &gain, ArrayRef<Axis> axes) {
+  return gain.kind == Kind::Vector && gain.view.axes.size() == 1 &&
+         gain.view.axes[0].size == axes.back().size;
+}
+
+/// Normalized rows * gain
+static std::optional<Meaning> applyGain(Conversion &conversion, Operation *op) {
+  for (auto [left, right] : {std::pair(0, 1), std::pair(1, 0)}) {
+    Meaning x = conversion.get(op->getOperand(left)), gain = conversion.get(op->getOperand(right));
+    if (x.kind == Kind::Normalized && isGainOf(gain, x.view.axes))
+      return normalize(conversion, op, x.view, gain.weight, x.number);
+  }
+  return std::nullopt;
+}
+
+/// torch.aten.rms_norm(x, normalized_shape, weight, eps)
+static std::optional<Meaning> wholeNorm(Conversion &conversion, Operation *op) {
+  Meaning x = conversion.get(op->getOperand(0)), gain = conversion.get(op->getOperand(2));
+  std::optional<SmallVector<int64_t>> shape = readIntList(op->getOperand(1));
+  std::optional<double> epsilon = readNumber(op->getOperand(3));
+  if (x.kind != Kind::Rows || !shape || shape->size() != 1 || !epsilon ||
+      !isGainOf(gain, x.view.axes))
+    return std::nullopt;
+  return normalize(conversion, op, x.view, gain.weight, *epsilon);
+}
+
+void mk::addNormRules(Rules &rules) {
+  rules.add("torch.aten.pow.Tensor_Scalar", 2, power);
+  rules.add("torch.aten.mul.Tensor", 2, square);
+  rules.add("torch.aten.mean.dim", 3, mean);
+  rules.add("torch.aten.add.Scalar", 3, addEpsilon);
+  rules.add("torch.aten.rsqrt", 1, inverseRoot);
+  rules.add("torch.aten.mul.Tensor", 2, scaleRows);
+  rules.add("torch.aten.mul.Tensor", 2, applyGain);
+  rules.add("torch.aten.rms_norm", 4, wholeNorm);
+}

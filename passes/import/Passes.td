@@ -1,0 +1,46 @@
+// Part of mk, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#ifndef MK_PASSES_IMPORT_TD
+#define MK_PASSES_IMPORT_TD
+
+include "mlir/Pass/PassBase.td"
+
+def ConvertTorchToMk : Pass<"convert-torch-to-mk", "ModuleOp"> {
+  let summary = "Turn an imported model from unregistered torch operators into mk.";
+  let description = [{
+    Walks `@step` in order and works out for each torch tensor *what it means*: a view of activation rows,
+    a weight, one of the step's inputs, or a piece of a written-out pattern (a mean of squares, a rotated
+    half, ...). Views, transposes and reshapes change only how rows are looked at, so they need no op; a
+    pattern becomes an op when its last piece arrives and every earlier piece fits. A piece that ends
+    anywhere else is an error, so nothing is dropped or guessed: a norm, rotation or gate is recognised by
+    its arithmetic, never by a class name.
+
+    Only what the result depends on is converted: masks, sizes and assertions that feed nothing are left
+    behind. Casts between floating-point types are left out because every mk op computes in float32.
+    Parameters with two dimensions are stored as `weight-type`, and so is the KV cache; one-dimensional
+    ones and buffers are float32.
+
+    **Requires** one function `@step` in the raw torch dialect, as generic text prints it: every argument
+    carries `mk.kind` (`parameter`, `buffer`, `constant` or `user_input`) and `mk.name`, the user inputs are
+    `tokens`, `positions`, `slots` and `rows` (si64 `[?]`), the result is `[?,V]` logits of the rows `rows`,
+    and locations are module paths.
+
+    **Ensures** `@step(tokens, positions, slots, rows) -> tensor<?xVxf32>` made of `mk` ops alone, one
+    `mk.weight` a parameter, locations kept; or one error for each operator that has no conversion, with
+    its module path.
+
+    ```mlir
+    %a = "torch.aten.silu"(%gate) : (!torch.vtensor<[1,?,96],f32>) -> !torch.vtensor<[1,?,96],f32>
+    %b = "torch.aten.mul.Tensor"(%a, %up) : (!torch.vtensor<[1,?,96],f32>, !torch.vtensor<[1,?,96],f32>) -> !torch.vtensor<[1,?,96],f32>
+    // becomes
+    %b = mk.glu %gate, %up : (tensor<?x96xf32>, tensor<?x96xf32>) -> tensor<?x96xf32>
+    ```
+  }];
+  let options = [
+    Option<"weightType", "weight-type", "std::string", "\"bf16\"",
+           "element type of stored matrices and of the KV cache: f32 or bf16">
+  ];
+  let dependentDialects = ["::mlir::func::FuncDialect", "::mlir::mk::MkDialect"];
+}
+
+#endif // MK_PASSES_IMPORT_TD

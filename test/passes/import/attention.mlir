@@ -1,0 +1,38 @@
+// Tests that the attention operator becomes a cache, an append and an attention over heads, but not with a window.
+// RUN: mk-opt --allow-unregistered-dialect --convert-torch-to-mk=weight-type=f32 %s | FileCheck %s
+// RUN: sed 's/%%zero, %%softcap)/%%window, %%softcap)/' %s | not mk-opt --allow-unregistered-dialect --convert-torch-to-mk=weight-type=f32 2>&1 | FileCheck %s --check-prefix=ERROR
+!i = !torch.vtensor<[?],si64>
+!x = !torch.vtensor<[?,4],f32>
+!table = !torch.vtensor<[8,4],f32>
+!q = !torch.vtensor<[1,2,?,2],f32>
+!n = !torch.vtensor<[1,?,2,2],f32>
+// CHECK: func.func @step(%{{.*}}, %[[P:.*]]: tensor<?xi32> {mk.name = "positions"}, %[[S:.*]]: tensor<?xi32> {mk.name = "slots"}
+// CHECK: %[[X:.*]] = mk.embedding
+// CHECK-NEXT: %[[C:.*]] = mk.kv_cache {layer = 3 : i64} : !mk.cache<2x2xf32>
+// CHECK-NEXT: %[[A:.*]] = mk.kv_append %[[C]], %[[X]], %[[X]], %[[P]], %[[S]]
+// CHECK-NEXT: %[[Y:.*]] = mk.attention %[[X]], %[[A]], %[[P]], %[[S]] {scale = 5.000000e-01 : f64}
+// CHECK-NEXT: mk.select_rows %[[Y]]
+// ERROR: 'torch.mk.attention' at layers.3.self_attn: no conversion to mk: attention over a window of 16 positions
+func.func @step(%table: !table {mk.kind = "parameter", mk.name = "embed"},
+    %tokens: !i {mk.kind = "user_input", mk.name = "tokens"}, %positions: !i {mk.kind = "user_input", mk.name = "positions"},
+    %slots: !i {mk.kind = "user_input", mk.name = "slots"}, %rows: !i {mk.kind = "user_input", mk.name = "rows"}) -> !x {
+  %none = "torch.constant.none"() : () -> !torch.none
+  %pad = "torch.constant.int"() <{value = -1 : i64}> : () -> !torch.int
+  %no = "torch.constant.bool"() <{value = false}> : () -> !torch.bool
+  %x = "torch.aten.embedding"(%table, %tokens, %pad, %no, %no) : (!table, !i, !torch.int, !torch.bool, !torch.bool) -> !x
+  %zero = "torch.constant.int"() <{value = 0 : i64}> : () -> !torch.int
+  %i1 = "torch.constant.int"() <{value = 1 : i64}> : () -> !torch.int
+  %i2 = "torch.constant.int"() <{value = 2 : i64}> : () -> !torch.int
+  %layer = "torch.constant.int"() <{value = 3 : i64}> : () -> !torch.int
+  %window = "torch.constant.int"() <{value = 16 : i64}> : () -> !torch.int
+  %scale = "torch.constant.float"() <{value = 0.5 : f64}> : () -> !torch.float
+  %softcap = "torch.constant.float"() <{value = 0.0 : f64}> : () -> !torch.float
+  %sizes = "torch.prim.ListConstruct"(%i1, %pad, %i2, %i2) : (!torch.int, !torch.int, !torch.int, !torch.int) -> !torch.list<int>
+  %heads = "torch.aten.view"(%x, %sizes) : (!x, !torch.list<int>) -> !n
+  %q = "torch.aten.transpose.int"(%heads, %i1, %i2) : (!n, !torch.int, !torch.int) -> !q
+  %o = "torch.operator"(%q, %q, %q, %positions, %slots, %layer, %scale, %zero, %softcap) <{name = "torch.mk.attention"}> : (!q, !q, !q, !i, !i, !torch.int, !torch.float, !torch.int, !torch.float) -> !n loc("layers.3.self_attn")
+  %y = "torch.aten.reshape"(%o, %sizes) : (!n, !torch.list<int>) -> !x
+  %list = "torch.prim.ListConstruct"(%rows) : (!i) -> !torch.list<vtensor>
+  %r = "torch.aten.index.Tensor"(%y, %list) : (!x, !torch.list<vtensor>) -> !x
+  return %r : !x
+}

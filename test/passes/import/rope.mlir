@@ -1,0 +1,45 @@
+// Tests that a rotation is recognised from its table and its halves, but not when the wrong half is negated.
+// RUN: mk-opt --allow-unregistered-dialect --convert-torch-to-mk=weight-type=f32 %s | FileCheck %s
+// RUN: sed 's/neg"(%%b)/neg"(%%a)/; s/(%%neg, %%a)/(%%b, %%neg)/' %s | not mk-opt --allow-unregistered-dialect --convert-torch-to-mk=weight-type=f32 2>&1 | FileCheck %s --check-prefix=ERROR
+!i = !torch.vtensor<[?],si64>
+!x = !torch.vtensor<[?,4],f32>
+!half = !torch.vtensor<[?,2],f32>
+!table = !torch.vtensor<[8,4],f32>
+// CHECK: func.func @step(%{{.*}}, %[[POSITIONS:.*]]: tensor<?xi32> {mk.name = "positions"}
+// CHECK: %[[X:.*]] = mk.embedding
+// CHECK: %[[F:.*]] = mk.weight @inv_freq : tensor<2xf32>
+// CHECK-NEXT: %[[R:.*]] = mk.rope %[[X]], %[[POSITIONS]], %[[F]] {head_dim = 4 : i64, scale = 1.250000e+00 : f64}
+// CHECK-NEXT: mk.select_rows %[[R]]
+// ERROR: 'torch.aten.cat' at layers.0.self_attn: no conversion to mk (operand 0[0] is [?,2] f32, activation rows, operand 0[1] is [?,2] f32, negated rows)
+// ERROR-NOT: no conversion to mk
+func.func @step(%table: !table {mk.kind = "parameter", mk.name = "embed"}, %freq: !torch.vtensor<[2],f32> {mk.kind = "buffer", mk.name = "inv_freq"},
+    %tokens: !i {mk.kind = "user_input", mk.name = "tokens"}, %positions: !i {mk.kind = "user_input", mk.name = "positions"},
+    %slots: !i {mk.kind = "user_input", mk.name = "slots"}, %rows: !i {mk.kind = "user_input", mk.name = "rows"}) -> !x {
+  %none = "torch.constant.none"() : () -> !torch.none
+  %pad = "torch.constant.int"() <{value = -1 : i64}> : () -> !torch.int
+  %no = "torch.constant.bool"() <{value = false}> : () -> !torch.bool
+  %x = "torch.aten.embedding"(%table, %tokens, %pad, %no, %no) : (!table, !i, !torch.int, !torch.bool, !torch.bool) -> !x
+  %i1 = "torch.constant.int"() <{value = 1 : i64}> : () -> !torch.int
+  %i2 = "torch.constant.int"() <{value = 2 : i64}> : () -> !torch.int
+  %scale = "torch.constant.float"() <{value = 1.25 : f64}> : () -> !torch.float
+  %p1 = "torch.aten.unsqueeze"(%positions, %i1) : (!i, !torch.int) -> !torch.vtensor<[?,1],si64>
+  %p = "torch.aten.type_as"(%p1, %freq) : (!torch.vtensor<[?,1],si64>, !torch.vtensor<[2],f32>) -> !torch.vtensor<[?,1],f32>
+  %angles = "torch.aten.mul.Tensor"(%p, %freq) : (!torch.vtensor<[?,1],f32>, !torch.vtensor<[2],f32>) -> !half
+  %twice = "torch.prim.ListConstruct"(%angles, %angles) : (!half, !half) -> !torch.list<vtensor>
+  %both = "torch.aten.cat"(%twice, %pad) : (!torch.list<vtensor>, !torch.int) -> !x
+  %cos = "torch.aten.cos"(%both) : (!x) -> !x
+  %sin = "torch.aten.sin"(%both) : (!x) -> !x
+  %c = "torch.aten.mul.Scalar"(%cos, %scale) : (!x, !torch.float) -> !x
+  %s = "torch.aten.mul.Scalar"(%sin, %scale) : (!x, !torch.float) -> !x
+  %a = "torch.aten.slice.Tensor"(%x, %i1, %none, %i2, %i1) : (!x, !torch.int, !torch.none, !torch.int, !torch.int) -> !half
+  %b = "torch.aten.slice.Tensor"(%x, %i1, %i2, %none, %i1) : (!x, !torch.int, !torch.int, !torch.none, !torch.int) -> !half
+  %neg = "torch.aten.neg"(%b) : (!half) -> !half
+  %halves = "torch.prim.ListConstruct"(%neg, %a) : (!half, !half) -> !torch.list<vtensor>
+  %rot = "torch.aten.cat"(%halves, %pad) : (!torch.list<vtensor>, !torch.int) -> !x loc("layers.0.self_attn")
+  %xc = "torch.aten.mul.Tensor"(%x, %c) : (!x, !x) -> !x
+  %xs = "torch.aten.mul.Tensor"(%rot, %s) : (!x, !x) -> !x
+  %y = "torch.aten.add.Tensor"(%xc, %xs, %i1) : (!x, !x, !torch.int) -> !x
+  %list = "torch.prim.ListConstruct"(%rows) : (!i) -> !torch.list<vtensor>
+  %r = "torch.aten.index.Tensor"(%y, %list) : (!x, !torch.list<vtensor>) -> !x
+  return %r : !x
+}
