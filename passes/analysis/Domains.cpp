@@ -1,0 +1,68 @@
+// Part of mk, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "passes/analysis/Domains.h"
+#include "passes/analysis/Diagnostics.h"
+
+namespace mlir::mk {
+
+using mk_task::Domain;
+
+static FailureOr<Domain> mismatch(Operation *op) {
+  return emitModelError(op)
+         << "mixes rows of the step's tokens with rows of its logits; expected mk.select_rows "
+            "between them";
+}
+
+/// The ops of a region in place: `domain` is that of its argument and becomes that of what it
+/// yields.
+static LogicalResult inferRegion(Region &region, Domain &domain, Domains &domains) {
+  if (region.empty())
+    return success();
+  for (BlockArgument argument : region.getArguments())
+    domains[argument] = domain;
+  for (Operation &op : region.front()) {
+    FailureOr<Domain> inner = inferDomain(&op, domains);
+    if (failed(inner))
+      return failure();
+    domain = *inner;
+  }
+  return success();
+}
+
+FailureOr<Domain> inferDomain(Operation *op, Domains &domains) {
+  if (auto linear = dyn_cast<LinearOp>(op)) {
+    Domain domain = domains.lookup(linear.getInput());
+    if (failed(inferRegion(linear.getPrologue(), domain, domains)) ||
+        failed(inferRegion(linear.getEpilogue(), domain, domains)))
+      return failure();
+    for (Value result : op->getResults())
+      if (!isa<CacheType>(result.getType()))
+        domains[result] = domain;
+    return domain;
+  }
+  std::optional<Domain> domain;
+  if (auto select = dyn_cast<SelectRowsOp>(op)) {
+    if (domains.lookup(select.getInput()) != Domain::tokens ||
+        domains.lookup(select.getRows()) != Domain::rows)
+      return emitModelError(op) << "expected rows of tokens, chosen by @rows";
+    domain = Domain::rows;
+  } else {
+    for (Value operand : op->getOperands()) {
+      auto found = domains.find(operand);
+      if (found == domains.end())
+        continue;
+      if (domain && *domain != found->second)
+        return mismatch(op);
+      domain = found->second;
+    }
+  }
+  if (!domain)
+    return emitModelError(op) << "expected an operand that has rows";
+  for (Value result : op->getResults())
+    if (!isa<CacheType>(result.getType()))
+      domains[result] = *domain;
+  return *domain;
+}
+
+} // namespace mlir::mk

@@ -1,0 +1,164 @@
+// Part of mk, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "passes/Passes.h"
+#include "passes/analysis/Cost.h"
+#include <numeric>
+
+namespace mlir::mk {
+#define GEN_PASS_DEF_ASSIGNWORKERS
+#include "passes/Passes.h.inc"
+
+using namespace mk_task;
+
+namespace {
+
+/// One family's cut: worker w runs units [bounds[w], bounds[w + 1]).
+struct Cut {
+  FamilyOp family;
+  int64_t units;
+  SmallVector<int64_t> bounds;
+};
+
+/// Who runs what, and what each worker has read by the end of a step.
+struct Assignment {
+  SmallVector<Cut> cuts;
+  SmallVector<double> load;
+  double tolerance = 0; // by how much loads may differ
+
+  /// Every unit has one worker, and the loads differ by no more than the tolerance.
+  LogicalResult verify() const;
+  void dump(raw_ostream &os) const;
+};
+
+} // namespace
+
+LogicalResult Assignment::verify() const {
+  for (const Cut &cut : cuts)
+    if (cut.bounds.front() != 0 || cut.bounds.back() != cut.units || !llvm::is_sorted(cut.bounds))
+      return FamilyOp(cut.family).emitOpError()
+             << "assignment: expected each of " << cut.units << " units once";
+  auto [least, most] = std::minmax_element(load.begin(), load.end());
+  if (*most - *least > tolerance)
+    return FamilyOp(cuts.back().family).emitOpError()
+           << "assignment: expected loads within " << tolerance << " bytes, found "
+           << *most - *least;
+  return success();
+}
+
+void Assignment::dump(raw_ostream &os) const {
+  for (const Cut &cut : cuts) {
+    os << FamilyOp(cut.family).getSymName() << ":";
+    for (int64_t bound : cut.bounds)
+      os << " " << bound;
+    os << "\n";
+  }
+  for (auto [worker, bytes] : llvm::enumerate(load))
+    os << "worker " << worker << ": " << int64_t(bytes) << " bytes a step\n";
+}
+
+/// Bounds such that every worker's running total comes as near to the mean as whole units allow.
+static SmallVector<int64_t> balance(int64_t units, double cost, ArrayRef<double> load) {
+  double mean = (std::accumulate(load.begin(), load.end(), 0.0) + units * cost) / load.size();
+  double wanted = 0;
+  for (double done : load)
+    wanted += std::max(0.0, mean - done);
+  SmallVector<int64_t> bounds = {0};
+  double share = 0;
+  for (double done : load) {
+    // A worker beyond the mean gets nothing; the others give up in proportion what it has too much.
+    share += std::max(0.0, mean - done);
+    bounds.push_back(wanted > 0 ? std::llround(share / wanted * units) : 0);
+  }
+  bounds.back() = units;
+  return bounds;
+}
+
+static SmallVector<int64_t> onOneWorker(int64_t units, size_t worker, size_t workers) {
+  SmallVector<int64_t> bounds(workers + 1, 0);
+  std::fill(bounds.begin() + worker + 1, bounds.end(), units);
+  return bounds;
+}
+
+static FailureOr<Assignment> assign(ProgramOp program, const CostModel &cost) {
+  size_t workers = cost.target.getWorkers();
+  Assignment assignment;
+  assignment.load.assign(workers, 0.0);
+  llvm::StringMap<KindOp> kinds;
+  for (auto kind : program.getBody().getOps<KindOp>())
+    kinds[kind.getSymName()] = kind;
+  double largest = 0;
+  std::optional<size_t> alone; // the worker of the family before, if it has but one
+  for (auto family : program.getBody().getOps<FamilyOp>()) {
+    KindOp kind = kinds.lookup(family.getKind());
+    if (!kind.getUnits())
+      return family.emitOpError() << "expected units on kind " << family.getKindAttr()
+                                  << "; run mk-tile first";
+    int64_t units = *kind.getUnits();
+    double unit = cost.unit(kind, /*rows=*/1), most = cost.unit(kind, cost.maxRows(kind)) * units;
+    Cut cut{family, units, {}};
+    if (kind.getKindClass() == KindClass::tiles) {
+      cut.bounds = balance(units, unit, assignment.load);
+    } else if (kind.getKindClass() == KindClass::attend ||
+               (kind.getKindClass() == KindClass::columns && units >= int64_t(workers) &&
+                most / workers > cost.event())) {
+      // Its work is in steps with many rows: those are balanced, not the step with one row.
+      for (size_t w = 0; w <= workers; ++w)
+        cut.bounds.push_back(units * w / workers);
+      assignment.tolerance += unit;
+    } else {
+      // One small family after another on the same worker needs no event in between.
+      if (!alone)
+        alone = std::min_element(assignment.load.begin(), assignment.load.end()) -
+                assignment.load.begin();
+      cut.bounds = onOneWorker(units, *alone, workers);
+      unit = 0; // too small to be worth a unit of anything else
+    }
+    if (unit)
+      alone.reset();
+    largest = std::max(largest, unit);
+    for (size_t w = 0; w < workers; ++w)
+      assignment.load[w] += unit * (cut.bounds[w + 1] - cut.bounds[w]);
+    assignment.cuts.push_back(std::move(cut));
+  }
+  // Rounding leaves each worker within one unit of its share; a last family may be too small to
+  // make up for it.
+  assignment.tolerance += 2 * largest;
+  return assignment;
+}
+
+static void createTasks(ProgramOp program, const Assignment &assignment) {
+  OpBuilder builder = OpBuilder::atBlockEnd(&program.getBody().front());
+  ArrayAttr none = builder.getArrayAttr({});
+  for (const Cut &cut : assignment.cuts)
+    for (size_t w = 0; w + 1 < cut.bounds.size(); ++w)
+      if (cut.bounds[w] < cut.bounds[w + 1])
+        builder.create<TaskOp>(
+            FamilyOp(cut.family).getLoc(), FlatSymbolRefAttr::get(FamilyOp(cut.family)),
+            builder.getI64IntegerAttr(cut.bounds[w]), builder.getI64IntegerAttr(cut.bounds[w + 1]),
+            builder.getI64IntegerAttr(w), none, none, none, IntegerAttr());
+}
+
+namespace {
+struct AssignWorkers : impl::AssignWorkersBase<AssignWorkers> {
+  using AssignWorkersBase::AssignWorkersBase;
+
+  void runOnOperation() override {
+    CostModel cost{getTarget(getOperation()), getOptions(getOperation())};
+    if (!cost.target || !cost.options) {
+      getOperation().emitOpError()
+          << "expected the module attributes " << kTargetAttr << " and " << kOptionsAttr;
+      return signalPassFailure();
+    }
+    for (auto program : getOperation().getOps<ProgramOp>()) {
+      FailureOr<Assignment> assignment = assign(program, cost);
+      if (failed(assignment) || failed(assignment->verify()))
+        return signalPassFailure();
+      if (dump)
+        assignment->dump(llvm::errs());
+      createTasks(program, *assignment);
+    }
+  }
+};
+} // namespace
+} // namespace mlir::mk

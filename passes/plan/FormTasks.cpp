@@ -1,0 +1,236 @@
+// Part of mk, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "dialects/mk_task/MkTask.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Transforms/RegionUtils.h"
+#include "passes/Passes.h"
+#include "passes/analysis/Diagnostics.h"
+#include "passes/analysis/Domains.h"
+#include "passes/plan/Kinds.h"
+#include "passes/plan/Weights.h"
+
+namespace mlir::mk {
+#define GEN_PASS_DEF_FORMTASKS
+#include "passes/Passes.h.inc"
+
+using namespace mk_task;
+
+namespace {
+
+/// The memory that a value of the function became.
+struct Place {
+  FlatSymbolRefAttr symbol;
+  int64_t version = 0; // of a cache: how many appends came before
+};
+
+/// Forms one program from one function: declarations go to blocks of their own, spliced together at
+/// the end.
+struct Former {
+  explicit Former(func::FuncOp func)
+      : func(func), builder(func.getContext()), names(func.getContext()), kinds(names),
+        weights(names, func) {}
+
+  LogicalResult declareRequest();
+  LogicalResult nameOutputs();
+  LogicalResult formFamily(Operation *op);
+  void finish();
+
+private:
+  FailureOr<FlatSymbolRefAttr> placeOperand(Operation *user, Value value);
+  FlatSymbolRefAttr placeResult(OpResult result, StringRef family, bool numbered);
+
+  func::FuncOp func;
+  OpBuilder builder;
+  Names names;
+  Kinds kinds;
+  Weights weights;
+  Block requests, caches, buffers, families;
+  Domains domains;
+  DenseMap<Value, Place> places;
+  DenseMap<Value, StringAttr> outputs;
+  DenseMap<int64_t, FlatSymbolRefAttr> cacheOfLayer;
+  DenseMap<Attribute, int64_t> cacheVersions;
+  Operation *last = nullptr;
+};
+
+} // namespace
+
+LogicalResult Former::declareRequest() {
+  constexpr StringRef arguments[] = {"tokens", "positions", "slots", "rows"};
+  OptionsAttr options = getOptions(func);
+  Type indices = RankedTensorType::get({ShapedType::kDynamic}, builder.getI32Type());
+  if (!options)
+    return func.emitOpError() << "expected the sizes of the program in the module attribute "
+                              << kOptionsAttr;
+  if (!llvm::equal(func.getArgumentTypes(), SmallVector<Type>(std::size(arguments), indices)))
+    return func.emitOpError() << "expected the arguments tokens, positions, slots and rows, each "
+                              << indices << ", found " << func.getFunctionType();
+  SmallVector<RequestArray> arrays = requestArrays(options);
+  builder.setInsertionPointToEnd(&requests);
+  for (auto [argument, name] : llvm::zip(func.getArguments(), arguments)) {
+    const RequestArray *array =
+        llvm::find_if(arrays, [&](const RequestArray &array) { return array.name == name; });
+    Domain domain = name == "rows" ? Domain::rows : Domain::tokens;
+    auto buffer =
+        builder.create<BufferOp>(func.getLoc(), names.unique(name), builder.getUnitAttr(),
+                                 DomainAttr::get(func.getContext(), domain),
+                                 builder.getI64IntegerAttr(array->offset), TypeAttr::get(indices));
+    places[argument].symbol = FlatSymbolRefAttr::get(buffer.getSymNameAttr());
+    domains[argument] = domain;
+  }
+  return success();
+}
+
+/// What the host reads has a fixed name: the returned rows are @logits, the sampled tokens @next.
+LogicalResult Former::nameOutputs() {
+  StringAttr logits = names.unique("logits"), next = names.unique("next");
+  for (Value value : func.getBody().front().getTerminator()->getOperands()) {
+    StringAttr name = cast<RankedTensorType>(value.getType()).getRank() == 1 ? next : logits;
+    bool taken = llvm::any_of(outputs, [&](auto &output) { return output.second == name; });
+    if (!value.getDefiningOp() || taken)
+      return func.emitOpError() << "expected to return one computed value as @" << name.getValue();
+    outputs[value] = name;
+  }
+  for (auto sample : func.getBody().getOps<SampleOp>())
+    if (llvm::none_of(outputs, [&](auto &output) { return output.second == next; }))
+      outputs[sample.getResult()] = next;
+  return success();
+}
+
+FailureOr<FlatSymbolRefAttr> Former::placeOperand(Operation *user, Value value) {
+  if (auto table = value.getDefiningOp<WeightOp>())
+    return weights.placeTable(table);
+  if (auto cache = value.getDefiningOp<KvCacheOp>()) {
+    FlatSymbolRefAttr &symbol = cacheOfLayer[cache.getLayer()];
+    if (!symbol) {
+      builder.setInsertionPointToEnd(&caches);
+      auto declared = builder.create<CacheOp>(cache.getLoc(),
+                                              names.unique(("kv" + Twine(cache.getLayer())).str()),
+                                              cache.getLayerAttr(), TypeAttr::get(cache.getType()));
+      symbol = FlatSymbolRefAttr::get(declared.getSymNameAttr());
+    }
+    places[value].symbol = symbol;
+  }
+  auto place = places.find(value);
+  if (place == places.end())
+    return emitModelError(user) << "expected operands of known memory, found " << value;
+  if (isa<CacheType>(value.getType()) &&
+      place->second.version != cacheVersions.lookup(place->second.symbol))
+    return emitModelError(user)
+           << "needs " << place->second.symbol
+           << " as it was before an append that comes earlier; expected the newest cache";
+  return place->second.symbol;
+}
+
+FlatSymbolRefAttr Former::placeResult(OpResult result, StringRef family, bool numbered) {
+  if (isa<CacheType>(result.getType())) {
+    // The cache that grew: back through the append to a value that has its place.
+    Value cache = result;
+    while (!places.contains(cache)) {
+      auto append = cache.getDefiningOp<KvAppendOp>();
+      auto linear = cache.getDefiningOp<LinearOp>();
+      cache = append ? append.getCache()
+                     : linear.getEpilogue().front().getTerminator()->getOperand(
+                           cast<OpResult>(cache).getResultNumber());
+    }
+    FlatSymbolRefAttr symbol = places[cache].symbol;
+    places[result] = {symbol, ++cacheVersions[symbol]};
+    return symbol;
+  }
+  StringAttr name = outputs.lookup(result);
+  if (!name)
+    name = names.unique(
+        (family + ".out" + (numbered ? Twine(result.getResultNumber()) : Twine())).str());
+  builder.setInsertionPointToEnd(&buffers);
+  auto buffer =
+      builder.create<BufferOp>(result.getLoc(), name, UnitAttr(),
+                               DomainAttr::get(builder.getContext(), domains.lookup(result)),
+                               IntegerAttr(), TypeAttr::get(result.getType()));
+  places[result].symbol = FlatSymbolRefAttr::get(buffer.getSymNameAttr());
+  return places[result].symbol;
+}
+
+LogicalResult Former::formFamily(Operation *op) {
+  if (isa<WeightOp, KvCacheOp>(op))
+    return success();
+  std::string path = getModulePath(op);
+  if (op->getDialect() != func->getContext()->getLoadedDialect<MkDialect>() ||
+      isa<AttentionOp, ArgmaxOp>(op))
+    return emitModelError(op) << "cannot become a task; expected an op of mk"
+                              << (isa<AttentionOp, ArgmaxOp>(op) ? " that has been split" : "");
+  if (isa_and_nonnull<AdvanceOp>(last))
+    return emitModelError(op) << "comes after mk.advance; expected that to end the step";
+  last = op;
+  FailureOr<Domain> domain = inferDomain(op, domains);
+  if (failed(domain))
+    return failure();
+
+  auto linear = dyn_cast<LinearOp>(op);
+  llvm::SetVector<Value> captured;
+  if (linear)
+    captured.insert(linear.getInput());
+  else
+    captured.insert(op->operand_begin(), op->operand_end());
+  getUsedValuesDefinedAbove(op->getRegions(), captured);
+  SmallVector<Value> arguments(captured.begin(), captured.end());
+  SmallVector<Attribute> operands, results;
+  std::string layouts;
+  for (Value argument : arguments) {
+    FailureOr<FlatSymbolRefAttr> symbol = placeOperand(op, argument);
+    if (failed(symbol))
+      return failure();
+    operands.push_back(*symbol);
+    if (auto table = argument.getDefiningOp<WeightOp>())
+      layouts += weights.isMultiplied(table) ? "tiles " : "rows ";
+  }
+  if (linear) {
+    for (Value weight : linear.getWeights())
+      if (!weight.getDefiningOp<WeightOp>())
+        return emitModelError(op) << "expected to multiply by an mk.weight, found " << weight;
+    arguments.insert(arguments.begin() + 1, Value());
+    operands.insert(operands.begin() + 1, weights.pack(linear));
+  }
+  FlatSymbolRefAttr kind = kinds.get(op, arguments, layouts, *domain);
+  StringRef kindName = kind.getValue();
+  StringAttr family =
+      path.empty() ? names.unique(kindName) : names.unique(path, path + "." + kindName.str());
+  int64_t numBuffers =
+      llvm::count_if(op->getResultTypes(), [](Type type) { return !isa<CacheType>(type); });
+  for (OpResult result : op->getResults())
+    results.push_back(placeResult(result, family.getValue(), numBuffers > 1));
+  builder.setInsertionPointToEnd(&families);
+  builder.create<FamilyOp>(op->getLoc(), family, kind, builder.getArrayAttr(operands),
+                           builder.getArrayAttr(results));
+  return success();
+}
+
+void Former::finish() {
+  builder.setInsertionPoint(func);
+  auto program = builder.create<ProgramOp>(func.getLoc(), func.getSymNameAttr(), IntegerAttr(),
+                                           IntegerAttr(), IntegerAttr(), IntegerAttr());
+  Block &body = program.getBody().emplaceBlock();
+  for (Block *section : {&requests, &caches, &weights.section, &buffers, &kinds.section, &families})
+    body.getOperations().splice(body.end(), section->getOperations());
+  func.erase();
+}
+
+namespace {
+struct FormTasks : impl::FormTasksBase<FormTasks> {
+  void runOnOperation() override {
+    auto func = getOperation().lookupSymbol<func::FuncOp>("step");
+    if (!func || !func.getBody().hasOneBlock()) {
+      getOperation().emitOpError() << "expected a function @step with one block";
+      return signalPassFailure();
+    }
+    Former former(func);
+    if (failed(former.declareRequest()) || failed(former.nameOutputs()))
+      return signalPassFailure();
+    for (Operation &op : func.getBody().front().without_terminator())
+      if (failed(former.formFamily(&op)))
+        return signalPassFailure();
+    former.finish();
+  }
+};
+} // namespace
+} // namespace mlir::mk

@@ -1,0 +1,98 @@
+// Part of mk, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "passes/Passes.h"
+#include "passes/analysis/Table.h"
+#include "llvm/Support/JSON.h"
+
+namespace mlir::mk {
+#define GEN_PASS_DEF_PRINTACCESSES
+#include "passes/Passes.h.inc"
+
+namespace {
+using namespace mk_task;
+
+void printInstruction(llvm::json::OStream &json, const Table &table, const Instruction &instruction,
+                      AccessAnalysis &analysis) {
+  json.objectBegin();
+  json.attribute("family", instruction.hasBody() ? instruction.family : -1);
+  json.attribute("name", instruction.hasBody() ? table.getFamily(instruction).getSymName() : "");
+  json.attributeArray("units", [&] {
+    json.value(instruction.begin);
+    json.value(instruction.end);
+  });
+  json.attributeArray("waits", [&] {
+    for (const Instruction::Wait &wait : instruction.waits)
+      json.array([&] {
+        json.value(wait.event);
+        json.value(wait.arrivals);
+        json.value(wait.lag);
+      });
+  });
+  json.attribute("signal", instruction.signal);
+  json.attributeArray("accesses", [&] {
+    if (!instruction.hasBody())
+      return;
+    for (const Access &access :
+         analysis.getAccesses(table.getFamily(instruction), instruction.begin, instruction.end))
+      json.object([&] {
+        json.attribute("object", int64_t(access.object));
+        json.attribute("write", access.write);
+        json.attribute("shares", access.shares);
+        json.attributeArray("columns", [&] {
+          for (Columns columns : access.columns)
+            json.array([&] {
+              json.value(columns.begin);
+              json.value(columns.end);
+            });
+        });
+      });
+  });
+  json.objectEnd();
+}
+
+LogicalResult printAccesses(ProgramOp program, raw_ostream &os) {
+  FailureOr<AccessAnalysis> analysis = AccessAnalysis::get(program);
+  if (failed(analysis))
+    return failure();
+  for (TableOp op : program.getBody().getOps<TableOp>()) {
+    FailureOr<Table> table = Table::decode(op, *analysis);
+    if (failed(table))
+      return failure();
+    llvm::json::OStream json(os);
+    json.object([&] {
+      json.attribute("program", program.getSymName());
+      json.attributeArray("objects", [&] {
+        for (const MemoryObject &object : analysis->getObjects())
+          json.object([&] {
+            json.attribute("name", object.name);
+            json.attribute("space", int(object.space));
+            json.attribute("begin", object.begin);
+            json.attribute("end", object.end);
+            json.attribute("columns", object.columns);
+          });
+      });
+      json.attributeArray("workers", [&] {
+        for (int worker = 0; worker < table->workers; ++worker)
+          json.array([&] {
+            for (const Instruction &instruction : table->instructions)
+              if (instruction.worker == worker)
+                printInstruction(json, *table, instruction, *analysis);
+          });
+      });
+    });
+    os << "\n";
+  }
+  return success();
+}
+
+struct PrintAccesses : impl::PrintAccessesBase<PrintAccesses> {
+  void runOnOperation() override {
+    markAllAnalysesPreserved();
+    for (auto program : getOperation().getOps<ProgramOp>())
+      if (failed(printAccesses(program, llvm::outs())))
+        return signalPassFailure();
+  }
+};
+} // namespace
+} // namespace mlir::mk

@@ -1,0 +1,261 @@
+# Part of mk, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""A model of the machine that runs a table, for finding schedules that can go wrong.
+
+It takes what `mk-print-accesses` prints, keeps for every piece of memory which task wrote it last, and lets the
+workers run in any order that their waits allow. A task must find in memory what it would find if the families ran
+one after the other; anything else is `Broken`. `ShuffledExecutor` tries orders at random, `explore` tries them all.
+Nothing here knows about happens-before: that is what makes it a check of `mk-verify-schedule`.
+"""
+
+from __future__ import annotations
+
+import bisect
+import json
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Object:
+    """Memory that tasks share: columns of their own within it, all of it with objects that share its bytes."""
+
+    name: str
+    space: int
+    begin: int
+    end: int
+    columns: int
+
+    def overlaps(self, other: Object) -> bool:
+        return self.space == other.space and self.begin < other.end and other.begin < self.end
+
+
+@dataclass(frozen=True)
+class Access:
+    object: int
+    write: bool
+    shares: bool  # columns are shares of the row that each step deals out anew
+    columns: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class Instruction:
+    family: int  # -1: only waits
+    name: str
+    units: tuple[int, int]
+    waits: tuple[tuple[int, int, int], ...]  # event, arrivals, lag
+    signal: int
+    accesses: tuple[Access, ...]
+
+    def __str__(self) -> str:
+        return (
+            f"task '{self.name}' units [{self.units[0]}, {self.units[1]})" if self.family >= 0 else "a wait"
+        )
+
+
+@dataclass(frozen=True)
+class Program:
+    name: str
+    objects: tuple[Object, ...]
+    workers: tuple[tuple[Instruction, ...], ...]
+
+    @staticmethod
+    def parse(line: str) -> Program:
+        data = json.loads(line)
+
+        def instruction(i: dict[str, Any]) -> Instruction:
+            accesses = tuple(
+                Access(a["object"], a["write"], a["shares"], tuple((b, e) for b, e in a["columns"]))
+                for a in i["accesses"]
+            )
+            waits = tuple((e, n, lag) for e, n, lag in i["waits"])
+            return Instruction(i["family"], i["name"], tuple(i["units"]), waits, i["signal"], accesses)
+
+        return Program(
+            data["program"],
+            tuple(Object(**o) for o in data["objects"]),
+            tuple(tuple(map(instruction, w)) for w in data["workers"]),
+        )
+
+
+class Broken(Exception):
+    """An order of running, allowed by the waits, that goes wrong."""
+
+
+Version = tuple[
+    int, int, int
+]  # family and step of the last writer, and the object it wrote; -1 before the first
+Memory = tuple[Version, ...]
+
+
+class Machine:
+    """The pieces of memory, and what each instruction does to them in each step."""
+
+    def __init__(self, program: Program, reference: Program):
+        """`reference` is the program as planned; its families, run in order, say what must be found."""
+        self.program = program
+        self.reference = reference
+        accesses = [
+            (o, a)
+            for p in (program, reference)
+            for w in p.workers
+            for i in w
+            for a in i.accesses
+            for o in [a.object]
+        ]
+        # Cells of an object: the ranges between all borders that some access has in it.
+        self._borders: list[list[int]] = []
+        self._first: list[int] = []
+        cells = 0
+        for index, obj in enumerate(program.objects):
+            borders = {0, obj.columns}
+            for o, a in accesses:
+                if o == index:
+                    borders.update(border for columns in a.columns for border in columns)
+            self._borders.append(sorted(borders))
+            self._first.append(cells)
+            cells += len(borders) - 1
+        self.empty: Memory = ((-1, -1, -1),) * cells
+        self._aliases = [
+            [
+                cell
+                for other, o in enumerate(program.objects)
+                if other != index and o.overlaps(obj)
+                for cell in self._all(other)
+            ]
+            for index, obj in enumerate(program.objects)
+        ]
+        self._signals: dict[int, int] = {}
+        for worker in program.workers:
+            for i in worker:
+                self._signals[i.signal] = self._signals.get(i.signal, 0) + 1
+        self._expected: dict[tuple[int, int], Memory] = {}
+        self._steps_expected = 0
+        self._memory_expected = self.empty
+
+    def _all(self, index: int) -> range:
+        return range(self._first[index], self._first[index] + len(self._borders[index]) - 1)
+
+    def _cells(self, access: Access, step: int) -> Iterator[int]:
+        borders, count = self._borders[access.object], len(self._borders[access.object]) - 1
+        for begin, end in access.columns:
+            for cell in range(bisect.bisect_left(borders, begin), bisect.bisect_left(borders, end)):
+                # Which items of work a share holds differs from step to step.
+                yield self._first[access.object] + ((cell + step) % count if access.shares else cell)
+
+    def execute(self, instruction: Instruction, step: int, memory: Memory) -> Memory:
+        """Memory after the instruction; `Broken` if it reads what it should not find."""
+        if instruction.family < 0:
+            return memory
+        expected = self.expected(instruction.family, step)
+        for access in instruction.accesses:
+            if access.write:
+                continue
+            for cell in self._cells(access, step):
+                if memory[cell] != expected[cell] or memory[cell][2] not in (-1, access.object):
+                    name = self.program.objects[access.object].name
+                    raise Broken(
+                        f"{instruction} in step {step} finds in '{name}' what family {memory[cell][0]} wrote in "
+                        f"step {memory[cell][1]}, not family {expected[cell][0]} in step {expected[cell][1]}"
+                    )
+        return self.write(instruction, step, memory)
+
+    def write(self, instruction: Instruction, step: int, memory: Memory) -> Memory:
+        cells = list(memory)
+        for access in instruction.accesses:
+            if access.write:
+                for cell in self._aliases[access.object]:
+                    cells[cell] = (instruction.family, step, access.object)
+        for access in instruction.accesses:
+            if access.write:
+                for cell in self._cells(access, step):
+                    cells[cell] = (instruction.family, step, access.object)
+        return tuple(cells)
+
+    def expected(self, family: int, step: int) -> Memory:
+        """What lies in memory when the family begins, if all run in the model's order."""
+        while self._steps_expected <= step:
+            tasks = [i for worker in self.reference.workers for i in worker if i.family >= 0]
+            for number in sorted({i.family for i in tasks}):
+                self._expected[number, self._steps_expected] = self._memory_expected
+                for i in tasks:
+                    if i.family == number:
+                        self._memory_expected = self.write(i, self._steps_expected, self._memory_expected)
+            self._steps_expected += 1
+        return self._expected[family, step]
+
+    def count(self, event: int, places: tuple[int, ...]) -> int:
+        """Arrivals of an event when each worker has run so many instructions."""
+        total = 0
+        for worker, place in zip(self.program.workers, places, strict=True):
+            full, rest = divmod(place, len(worker)) if worker else (0, 0)
+            total += full * sum(i.signal == event for i in worker) + sum(
+                i.signal == event for i in worker[:rest]
+            )
+        return total
+
+    def may_run(self, worker: int, places: tuple[int, ...]) -> bool:
+        """Whether the worker's next instruction has its waits met; `Broken` if by signals of a later step."""
+        step, index = divmod(places[worker], len(self.program.workers[worker]))
+        instruction = self.program.workers[worker][index]
+        for event, arrivals, lag in instruction.waits:
+            if self.count(event, places) < arrivals * (step + 1 - lag):
+                return False
+        for event, _, lag in instruction.waits:
+            for other, place in zip(self.program.workers, places, strict=True):
+                ran = [i for i, signaller in enumerate(other) if signaller.signal == event]
+                if ran and step - lag >= 0 and place <= (step - lag) * len(other) + ran[-1]:
+                    raise Broken(
+                        f"{instruction} in step {step} goes on before {other[ran[-1]]} signalled event {event}"
+                    )
+        return True
+
+    def runnable(self, places: tuple[int, ...], steps: int) -> list[int]:
+        """The workers that can go on; `Broken` if none can and not all have ended."""
+        left = [w for w, i in enumerate(self.program.workers) if places[w] < steps * len(i)]
+        able = [w for w in left if self.may_run(w, places)]
+        if left and not able:
+            stuck = [self.program.workers[w][places[w] % len(self.program.workers[w])] for w in left]
+            raise Broken(
+                "no worker can go on: "
+                + ", ".join(f"{i} on worker {w}" for w, i in zip(left, stuck, strict=True))
+            )
+        return able
+
+    def advance(self, worker: int, places: tuple[int, ...], memory: Memory) -> tuple[tuple[int, ...], Memory]:
+        step, index = divmod(places[worker], len(self.program.workers[worker]))
+        memory = self.execute(self.program.workers[worker][index], step, memory)
+        return (*places[:worker], places[worker] + 1, *places[worker + 1 :]), memory
+
+
+class ShuffledExecutor:
+    """Runs a program in one random order after the other."""
+
+    def __init__(self, program: Program, reference: Program | None = None):
+        self.machine = Machine(program, reference or program)
+
+    def run(self, seed: int, steps: int = 3) -> None:
+        """Raises `Broken` if this order goes wrong. Worker speeds differ, so that some run far ahead."""
+        machine, rng = self.machine, random.Random(seed)
+        speeds = [rng.choice([1, 4, 32]) for _ in machine.program.workers]
+        places, memory = (0,) * len(speeds), machine.empty
+        while able := machine.runnable(places, steps):
+            worker = rng.choices(able, [speeds[w] for w in able])[0]
+            places, memory = machine.advance(worker, places, memory)
+
+
+def explore(program: Program, reference: Program | None = None, steps: int = 3) -> int:
+    """Runs a small program in every order and returns the number of states; `Broken` if one goes wrong."""
+    machine = Machine(program, reference or program)
+    start = ((0,) * len(program.workers), machine.empty)
+    seen, todo = {start}, [start]
+    while todo:
+        places, memory = todo.pop()
+        for worker in machine.runnable(places, steps):
+            state = machine.advance(worker, places, memory)
+            if state not in seen:
+                seen.add(state)
+                todo.append(state)
+    return len(seen)
