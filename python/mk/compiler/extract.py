@@ -1,0 +1,228 @@
+# Part of mk, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Reads a finished `mk_task.program` into the plain data of mk.compiler.manifest."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from mk.compiler.manifest import (
+    FORMAT,
+    Abi,
+    Arenas,
+    Buffer,
+    Cache,
+    Family,
+    Kind,
+    Manifest,
+    Segment,
+    Sizes,
+    Target,
+    Weight,
+)
+from mk.compiler.options import Options
+from mk.compiler.target import Target as Machine
+from mk.errors import CompileError
+from mk.ir import Attribute, Module, Operation, native
+
+Array = np.ndarray[Any, Any]
+ENTRY = "mk_main"  # what mk-build-main calls the function
+LINE = 64  # bytes: events lie this far apart, and pitches are multiples of it
+
+
+def extract(
+    module: Module, options: Options, machine: Machine, version: str
+) -> tuple[Manifest, dict[str, Array]]:
+    """The manifest and the arrays of a package. Raises CompileError if a plan pass has not run."""
+    program = next((op for op in module.body if op.name == "mk_task.program"), None)
+    if program is None:
+        raise CompileError("expected a mk_task.program after the plan passes, found none")
+    parts: dict[str, list[Operation]] = {}
+    for op in program.regions[0].blocks[0]:
+        parts.setdefault(op.name.removeprefix("mk_task."), []).append(op)
+    if len(parts.get("table", [])) != 1:
+        raise CompileError("the program has no table; mk-build-table has not run")
+    table, names = parts["table"][0].attributes, native.abi()
+    kinds = {op.attributes["sym_name"]: op for op in parts["kind"]}
+    families = {op.attributes["sym_name"]: op for op in parts["family"]}
+    buffers = [_buffer(op, names) for op in parts["buffer"]]
+    logits = _logits(families, kinds)
+    abi, request_bytes = _abi(module, names)
+    sizes = _sizes(module)
+    manifest = Manifest(
+        format=FORMAT,
+        version=version,
+        options={**dataclasses.asdict(options), "without": list(options.without)},
+        entry=ENTRY,
+        target=Target(
+            kind=machine.kind,
+            arch=machine.arch,
+            cpu=machine.cpu,
+            features=list(machine.features),
+            workers=machine.workers,
+            lanes=machine.lanes,
+            bandwidth=machine.bandwidth,
+        ),
+        sizes=sizes,
+        vocabulary=next(buffer["shape"][1] or 0 for buffer in buffers if buffer["name"] == logits),
+        logits=logits,
+        arenas=_arenas(program, len(table["events"]), request_bytes, abi),
+        cache=_cache(parts.get("cache", []), sizes["page"]),
+        weights=[_weight(op, names) for op in parts.get("weight", [])],
+        buffers=buffers,
+        kinds=[_kind(kinds[name], names) for name in table["kinds"]],
+        families=[_family(families[name]) for name in table["families"]],
+        events=[str(name) for name in table["events"]],
+        abi=abi,
+    )
+    arrays: dict[str, Array] = {"table": table["words"], "counts": table["counts"]}
+    for op in parts.get("weight", []):
+        if "tile_offsets" in op.attributes:
+            arrays[f"tile_offsets/{op.attributes['sym_name']}"] = op.attributes["tile_offsets"]
+    return manifest, arrays
+
+
+def _sizes(module: Module) -> Sizes:
+    """From the module and not from the options: a later level may have been made with others."""
+    fields = {name: int(value) for name, value in module.operation.attributes["mk.options"].fields.items()}
+    return Sizes(
+        max_tokens=fields["max_tokens"],
+        max_rows=fields["max_rows"],
+        max_sequences=fields["max_sequences"],
+        max_length=fields["max_length"],
+        page=fields["page"],
+        split=fields["split"],
+    )
+
+
+def _required(op: Operation, name: str, by: str) -> int:
+    if name not in op.attributes:
+        raise CompileError(f"{op.name} @{op.attributes['sym_name']} has no {name}; {by} has not run")
+    return int(op.attributes[name])
+
+
+def _arenas(program: Operation, events: int, request_bytes: int, abi: Abi) -> Arenas:
+    return Arenas(
+        activations=_required(program, "activations", "mk-plan-memory"),
+        params=_required(program, "params", "mk-plan-weights"),
+        stream=_required(program, "stream", "mk-plan-weights"),
+        scratch=_required(program, "scratch", "mk-lower-kinds"),
+        request=request_bytes,
+        events=LINE * events,
+        context=8 * abi["context_words"],
+    )
+
+
+def _buffer(op: Operation, names: native.AbiText) -> Buffer:
+    attributes = op.attributes
+    shape, dtype = list(attributes["type"].shape), attributes["type"].dtype
+    row = dtype.itemsize * (shape[1] or 0 if len(shape) == 2 else 1)
+    return Buffer(
+        name=attributes["sym_name"],
+        domain=names["domains"][attributes["domain"]],
+        request=bool(attributes.get("request", False)),
+        shape=shape,
+        dtype=dtype.name,
+        offset=_required(op, "offset", "mk-plan-memory"),
+        pitch=-(-row // LINE) * LINE if len(shape) == 2 else row,
+    )
+
+
+def _cache(ops: list[Operation], page: int) -> Cache | None:
+    """The pool has one block size, so the layers must agree."""
+    if not ops:
+        return None
+    types = {op.attributes["type"] for op in ops}
+    if len(types) != 1:
+        raise CompileError(
+            f"the layers have caches of different types: {', '.join(sorted(types))}; expected one type"
+        )
+    (type,) = types
+    heads, head_dim = type.shape
+    assert heads is not None and head_dim is not None, f"{type} has no sizes"
+    return Cache(
+        layers=max(op.attributes["layer"] for op in ops) + 1,
+        heads=heads,
+        head_dim=head_dim,
+        dtype=type.dtype.name,
+        block=2 * page * head_dim * type.dtype.itemsize,
+    )
+
+
+def _weight(op: Operation, names: native.AbiText) -> Weight:
+    attributes = op.attributes
+    return Weight(
+        name=attributes["sym_name"],
+        sources=[str(name) for name in attributes["sources"]],
+        layout=names["layouts"][attributes["layout"]],
+        shape=[size or 0 for size in attributes["type"].shape],
+        dtype=attributes["type"].dtype.name,
+        offset=attributes.get("offset"),
+        gathered=bool(attributes.get("gathered", False)),
+        segments=[_segment(segment) for segment in attributes.get("segments", [])],
+    )
+
+
+def _segment(segment: Attribute) -> Segment:
+    fields = {name: int(value) for name, value in segment.fields.items()}
+    return Segment(
+        base=fields["base"],
+        limit=fields["limit"],
+        outer=fields["outer"],
+        stride=fields["stride"],
+        half=fields["half"],
+        partner=fields["partner"],
+    )
+
+
+def _kind(op: Operation, names: native.AbiText) -> Kind:
+    attributes = op.attributes
+    return Kind(
+        name=attributes["sym_name"],
+        kind_class=names["kind_classes"][attributes["kind_class"]],
+        domain=names["domains"][attributes["domain"]],
+        units=_required(op, "units", "mk-tile"),
+    )
+
+
+def _family(op: Operation) -> Family:
+    attributes = op.attributes
+    return Family(
+        name=attributes["sym_name"],
+        kind=str(attributes["kind"]),
+        module=op.module_path,
+        operands=[str(name) for name in attributes["operands"]],
+        results=[str(name) for name in attributes["outputs"]],
+    )
+
+
+def _logits(families: dict[str, Operation], kinds: dict[str, Operation]) -> str:
+    """The buffer that `mk.sample` reads its logits from."""
+    for family in families.values():
+        body = kinds[family.attributes["kind"]].regions[0].blocks[0]
+        for op in body:
+            if op.name == "mk.sample" and op.operands[0] in body.arguments:
+                return str(family.attributes["operands"][op.operands[0].index])
+    raise CompileError("no family of the program is a mk.sample, so it is not known where the logits lie")
+
+
+def _abi(module: Module, names: native.AbiText) -> tuple[Abi, int]:
+    arrays, request_bytes = module.request_arrays()
+    abi = Abi(
+        instruction_words=32,
+        context_words={name: index for name, index, _ in names["context"]}["words"],
+        instruction=[{"name": name, "index": index, "doc": doc} for name, index, doc in names["instruction"]],
+        context=[
+            {"name": name, "index": index, "doc": doc}
+            for name, index, doc in names["context"]
+            if name != "words"
+        ],
+        request=[
+            {"name": name, "type": type, "count": count, "offset": offset, "doc": names["request_docs"][name]}
+            for name, type, count, offset in arrays
+        ],
+    )
+    return abi, request_bytes

@@ -1,0 +1,250 @@
+# Part of mk, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""One function per operation of the `mk` dialect, each as close to its description in MkOps.td as NumPy allows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from mk.errors import MkError
+from mk.interpret.cache import Array, Cache
+from mk.interpret.sampling import draw
+from mk.interpret.step import Step
+from mk.ir import Block, Operation, Value
+
+Runtime = Any  # Array or Cache: what a value holds at run time
+Environment = dict[Value, Runtime]
+# (step, operation, its operands, the values from above for its regions) -> its results
+Meaning = Callable[[Step, Operation, list[Any], Environment], Sequence[Runtime]]
+MEANINGS: dict[str, Meaning] = {}
+
+
+def run_block(block: Block, arguments: Sequence[Runtime], step: Step, above: Environment) -> list[Runtime]:
+    """Runs a block of `mk` operations; returns the operands of its terminator. `above` gains the block's values.
+
+    Raises MkError for an operation that has no meaning here, naming it.
+    """
+    above.update(zip(block.arguments, arguments, strict=True))
+    for op in block:
+        operands = [above[operand] for operand in op.operands]
+        if op.name in ("mk.yield", "func.return"):
+            return operands
+        if op.name not in MEANINGS:
+            raise MkError(f"{op.module_path or op.location}: the interpreter does not know {op.name}")
+        results = MEANINGS[op.name](step, op, operands, above)
+        for value, result in zip(op.results, results, strict=True):
+            above[value] = _rounded(result, value)
+    return []
+
+
+def _rounded(result: Runtime, value: Value) -> Runtime:
+    """A float32 result as its type stores it: rounded once if the type is narrower."""
+    if isinstance(result, Cache) or result.dtype == np.int32 or value.owner.name == "mk.weight":  # type: ignore[union-attr]
+        return result
+    return _round(result, value.type.dtype)
+
+
+def _round(array: Array, dtype: np.dtype[Any]) -> Array:
+    return array if dtype == np.float32 else array.astype(dtype).astype(np.float32)
+
+
+def meaning(name: str) -> Callable[[Meaning], Meaning]:
+    def register(function: Meaning) -> Meaning:
+        MEANINGS[name] = function
+        return function
+
+    return register
+
+
+@meaning("mk.weight")
+def weight(step: Step, op: Operation, operands: list[Any], above: Environment) -> Sequence[Runtime]:
+    return [step.weights.get([op.attributes["source"]], op.results[0].type)]
+
+
+@meaning("mk.embedding")
+def embedding(step: Step, op: Operation, operands: list[Any], above: Environment) -> Sequence[Runtime]:
+    table, tokens = operands
+    return [table[tokens].astype(np.float32)]
+
+
+@meaning("mk.linear")
+def linear(step: Step, op: Operation, operands: list[Any], above: Environment) -> Sequence[Runtime]:
+    row, *weights = operands
+    prologue, epilogue = (list(region) for region in op.regions)
+    if prologue:
+        (row,) = run_block(prologue[0], [row], step, above)
+    accumulators = multiply(_round(row, weights[0].dtype), np.concatenate(weights))
+    return run_block(epilogue[0], [accumulators], step, above) if epilogue else [accumulators]
+
+
+def multiply(rows: Array, matrix: Array) -> Array:
+    """rows [N, K] times the transpose of matrix [R, K]: exact products, float32 sums, k ascending."""
+    wide, columns = rows.T.astype(np.float64), np.ascontiguousarray(matrix.T).astype(np.float32)
+    sums = np.zeros((rows.shape[0], matrix.shape[0]), np.float32)
+    for k in range(rows.shape[1]):
+        sums = (sums + wide[k][:, None] * columns[k]).astype(np.float32)
+    return sums
+
+
+@meaning("mk.rms_norm")
+def rms_norm(step: Step, op: Operation, operands: list[Any], above: Environment) -> Sequence[Runtime]:
+    x, gain = operands
+    mean = np.mean(x * x, axis=1, keepdims=True, dtype=np.float32)
+    return [x / np.sqrt(mean + np.float32(op.attributes["eps"])) * gain]
+
+
+@meaning("mk.rope")
+def rope(step: Step, op: Operation, operands: list[Any], above: Environment) -> Sequence[Runtime]:
+    x, positions, frequencies = operands
+    angles = (positions[:, None].astype(np.float32) * frequencies)[:, None, :]
+    scale = np.float32(op.attributes.get("scale", 1.0))
+    cos, sin = np.cos(angles) * scale, np.sin(angles) * scale
+    low, high = np.split(x.reshape(len(x), -1, op.attributes["head_dim"]), 2, axis=2)
+    return [np.concatenate([low * cos - high * sin, high * cos + low * sin], axis=2).reshape(x.shape)]
+
+
+@meaning("mk.select_rows")
+def select_rows(step: Step, op: Operation, operands: list[Any], above: Environment) -> Sequence[Runtime]:
+    x, rows = operands
+    return [x[rows]]
+
+
+@meaning("mk.slice")
+def slice_columns(step: Step, op: Operation, operands: list[Any], above: Environment) -> Sequence[Runtime]:
+    offset, columns = op.attributes["offset"], op.results[0].type.shape[1]
+    assert columns is not None
+    return [operands[0][:, offset : offset + columns]]
+
+
+@meaning("mk.add")
+def add(step: Step, op: Operation, operands: list[Any], above: Environment) -> Sequence[Runtime]:
+    return [operands[0] + operands[1]]
+
+
+@meaning("mk.mul")
+def mul(step: Step, op: Operation, operands: list[Any], above: Environment) -> Sequence[Runtime]:
+    return [operands[0] * operands[1]]
+
+
+@meaning("mk.silu")
+def silu(step: Step, op: Operation, operands: list[Any], above: Environment) -> Sequence[Runtime]:
+    return [_silu(operands[0])]
+
+
+@meaning("mk.glu")
+def glu(step: Step, op: Operation, operands: list[Any], above: Environment) -> Sequence[Runtime]:
+    gate, up = operands
+    return [_silu(gate) * up]
+
+
+def _silu(x: Array) -> Array:
+    with np.errstate(
+        over="ignore"
+    ):  # exp of a large number is infinite, and the quotient the 0 that it should be
+        return np.asarray(x / (1 + np.exp(-x)), np.float32)
+
+
+@meaning("mk.kv_cache")
+def kv_cache(step: Step, op: Operation, operands: list[Any], above: Environment) -> Sequence[Runtime]:
+    return [step.caches.get(op.attributes["layer"], op.results[0].type)]
+
+
+@meaning("mk.kv_append")
+def kv_append(step: Step, op: Operation, operands: list[Any], above: Environment) -> Sequence[Runtime]:
+    cache, keys, values, positions, slots = operands
+    grown: Cache = cache.append(keys, values, positions, slots)
+    step.caches.layers[grown.layer] = grown  # what the next step finds
+    return [grown]
+
+
+def _scores(query: Array, cache: Cache, slot: int, position: int, scale: float) -> tuple[Array, Array]:
+    """One token's scaled scores [heads, positions] and, head by head, the values [heads, positions, head_dim]."""
+    keys, values = cache.upto(slot, position)
+    heads = query.reshape(-1, keys.shape[2])
+    shared = len(heads) // keys.shape[1]  # query heads that share a key head
+    keys, values = (np.repeat(array, shared, axis=1).transpose(1, 0, 2) for array in (keys, values))
+    rounded = _round(heads, cache.keys.dtype)
+    return np.einsum("hd,hpd->hp", rounded, keys) * np.float32(scale), values
+
+
+@meaning("mk.attention")
+def attention(step: Step, op: Operation, operands: list[Any], above: Environment) -> Sequence[Runtime]:
+    query, cache, positions, slots = operands
+    result = np.empty_like(query)
+    for n in range(len(query)):
+        scores, values = _scores(query[n], cache, slots[n], positions[n], op.attributes["scale"])
+        weights = np.exp(scores - scores.max(axis=1, keepdims=True))
+        result[n] = np.einsum("hp,hpd->hd", weights / weights.sum(axis=1, keepdims=True), values).reshape(-1)
+    return [result]
+
+
+@meaning("mk.attend")
+def attend(step: Step, op: Operation, operands: list[Any], above: Environment) -> Sequence[Runtime]:
+    query, cache, positions, slots = operands
+    split, splits, head_dim = op.attributes["split"], op.attributes["splits"], cache.keys.shape[3]
+    # NaN marks what is unspecified: whoever reads it shows it.
+    result = np.full((len(query), query.shape[1] // head_dim, splits, head_dim + 2), np.nan, np.float32)
+    for n in range(len(query)):
+        scores, values = _scores(query[n], cache, slots[n], positions[n], op.attributes["scale"])
+        for r in range(positions[n] // split + 1):
+            cut = slice(r * split, (r + 1) * split)
+            largest = scores[:, cut].max(axis=1)
+            weights = np.exp(scores[:, cut] - largest[:, None])
+            result[n, :, r, :head_dim] = np.einsum("hp,hpd->hd", weights, values[:, cut])
+            result[n, :, r, head_dim] = largest
+            result[n, :, r, head_dim + 1] = weights.sum(axis=1)
+    return [result.reshape(len(query), -1)]
+
+
+@meaning("mk.combine")
+def combine(step: Step, op: Operation, operands: list[Any], above: Environment) -> Sequence[Runtime]:
+    partials, positions = operands
+    split, splits, head_dim = (op.attributes[name] for name in ("split", "splits", "head_dim"))
+    parts = partials.reshape(len(partials), -1, splits, head_dim + 2)
+    result = np.empty((len(partials), parts.shape[1], head_dim), np.float32)
+    for n in range(len(partials)):
+        ranges = parts[n, :, : positions[n] // split + 1]
+        factors = np.exp(ranges[..., head_dim] - ranges[..., head_dim].max(axis=1, keepdims=True))
+        total = (factors * ranges[..., head_dim + 1]).sum(axis=1)
+        result[n] = (factors[..., None] * ranges[..., :head_dim]).sum(axis=1) / total[:, None]
+    return [result.reshape(len(partials), -1)]
+
+
+@meaning("mk.argmax")
+def argmax(step: Step, op: Operation, operands: list[Any], above: Environment) -> Sequence[Runtime]:
+    return [operands[0].argmax(axis=1).astype(np.int32)]
+
+
+@meaning("mk.argmax_partial")
+def argmax_partial(step: Step, op: Operation, operands: list[Any], above: Environment) -> Sequence[Runtime]:
+    (x,) = operands
+    block, parts = op.attributes["block"], []
+    for begin in range(0, x.shape[1], block):
+        column = (begin + x[:, begin : begin + block].argmax(axis=1)).astype(np.int32)
+        parts += [x[np.arange(len(x)), column], column.view(np.float32)]
+    return [np.stack(parts, axis=1)]
+
+
+@meaning("mk.argmax_reduce")
+def argmax_reduce(step: Step, op: Operation, operands: list[Any], above: Environment) -> Sequence[Runtime]:
+    values, columns = operands[0][:, ::2], np.ascontiguousarray(operands[0][:, 1::2]).view(np.int32)
+    return [columns[np.arange(len(values)), values.argmax(axis=1)]]
+
+
+@meaning("mk.sample")
+def sample(step: Step, op: Operation, operands: list[Any], above: Environment) -> Sequence[Runtime]:
+    logits, greedy = operands
+    step.logits = logits
+    positions = step.positions[step.rows]
+    return [
+        np.array([draw(*row) for row in zip(logits, greedy, positions, step.sampling, strict=True)], np.int32)
+    ]
+
+
+@meaning("mk.advance")
+def advance(step: Step, op: Operation, operands: list[Any], above: Environment) -> Sequence[Runtime]:
+    step.next = operands[0]
+    return []
