@@ -1,0 +1,221 @@
+# Part of mk, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""From a model to a program: import, compile, and the cache that saves both the next time."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import mk
+from mk.errors import CompileError, PackageError
+from mk.program import Facts, Program, load
+from mk.runtime import cache, text
+from mk.runtime.validate import FORMAT
+
+if TYPE_CHECKING:
+    from mk.compiler import Options
+    from mk.importer import ImportedModel
+    from mk.ir import Module
+
+Progress = Callable[[str], None]
+
+
+def compile_module(
+    model: Any,
+    target: str = "auto",
+    dtype: str = "bfloat16",
+    max_sequences: int = 8,
+    max_length: int = 2048,
+    *,
+    progress: Progress | None = None,
+    use_cache: bool = True,
+    dump: str | os.PathLike[str] | None = None,
+    **options: Any,
+) -> Program:
+    """Compiles a model for this machine, or takes the program from the cache if nothing has changed.
+
+    `model` is a Hugging Face causal LM (as a module), its folder or Hugging Face id (looked up on this machine, never
+    downloaded), or a GGUF file. `max_length` is in tokens and at most what the model was made for. `options`: see
+    `mk.compiler.Options`. `progress` is called with the name of each phase as it begins. `dump`: a folder for the
+    module after each level; `use_cache=False` and `dump` always compile.
+
+    Raises CompileError, naming the module path and the reason, if the model or an option is not supported, and
+    WeightError if the checkpoint does not fit the model.
+    """
+    options = {
+        "target": target,
+        "dtype": dtype,
+        "max_sequences": max_sequences,
+        "max_length": max_length,
+        **options,
+    }
+    from mk.compiler import Options
+
+    Options.of(**options)  # a mistake shows before the model is read
+    began = time.perf_counter()
+    use_cache = use_cache and dump is None
+    place = _place(model)
+    entry = None
+    if use_cache and place is not None and (files := cache.files_identity(place)) is not None:
+        entry = _entry(files, options)
+        found = _cached(entry)
+        if found is not None:
+            found.seconds["load program"] = time.perf_counter() - began
+            return found
+    report = progress or (lambda phase: None)
+    report("load the importer")
+    from mk.importer import import_model
+
+    imported = import_model(place if place is not None else model, progress=report)
+    if entry is None and use_cache:
+        entry = _entry([_fingerprint(imported)], options)
+        found = _cached(entry)
+        if found is not None:
+            found.source, found.weights = None, imported.weights
+            return found
+    program = _compile(imported, options, None if dump is None else Path(dump), report, began)
+    program.source = os.fspath(place) if place is not None else None
+    report("tokenizer")
+    program.files = _files(place if place is not None else getattr(model, "name_or_path", None))
+    if entry is not None:
+        cache.write(entry, program.save)
+    return program
+
+
+def _compile(
+    imported: ImportedModel,
+    options: dict[str, Any],
+    dump: Path | None,
+    report: Progress,
+    began: float,
+) -> Program:
+    from mk.compiler import compile_text
+
+    now = time.perf_counter()
+    report("compile")
+    compiled = compile_text(imported.text, _options(imported, options), dump)
+    facts = imported.config
+    wanted = {name for weight in compiled.manifest["weights"] for name in weight["sources"]}
+    return Program(
+        compiled.manifest,
+        dict(compiled.arrays),
+        compiled.code,
+        {name: value for name, value in imported.constants.items() if name in wanted},
+        Facts(
+            facts.class_name,
+            facts.max_length,
+            facts.eos_token_ids,
+            facts.bos_token_id,
+            facts.generation,
+            imported.tied,
+        ),
+        weights=imported.weights,
+        seconds={"import": now - began, "compile": time.perf_counter() - now},
+    )
+
+
+def lower_module(
+    model: Any, to: str, *, progress: Progress | None = None, dump: Path | None = None, **options: Any
+) -> Module:
+    """The module of a model at a level (torch, mk, fused, plan, cta or llvm), without the cache; to look at it.
+
+    `model` and `options`: see `compile_module`. `dump`: a folder for the module after each level on the way. Raises
+    CompileError if the model, an option or the level is not supported.
+    """
+    from mk.compiler import lower_text
+    from mk.importer import import_model
+
+    place = _place(model)
+    imported = import_model(place if place is not None else model, progress=progress)
+    return lower_text(imported.text, _options(imported, options), to, dump)
+
+
+def _options(imported: ImportedModel, options: dict[str, Any]) -> Options:
+    from mk.compiler import Options
+
+    made, most = Options.of(**options), imported.config.max_length
+    return made if most is None else dataclasses.replace(made, max_length=min(made.max_length, most))
+
+
+def _place(model: Any) -> Path | None:
+    """The folder or file of a model that is given by name. Raises CompileError if it is not on this machine."""
+    if not isinstance(model, str | os.PathLike):
+        return None
+    path = Path(model)
+    if path.exists():
+        return path.resolve()
+    if isinstance(model, str) and model.count("/") == 1 and not model.startswith((".", "/", "~")):
+        with contextlib.suppress(Exception):  # it has many ways to say no
+            from huggingface_hub import snapshot_download
+
+            return Path(snapshot_download(model, local_files_only=True))
+        raise CompileError(
+            f"{model}: neither a path nor a model in the Hugging Face cache; mk does not download models, run "
+            f"`hf download {model}` first"
+        )
+    raise CompileError(f"{model}: no such file or folder")
+
+
+def _entry(identity: Any, options: dict[str, Any]) -> str:
+    parts = [identity, options, FORMAT, mk.__version__, cache.compiler_identity(), cache.machine_identity()]
+    return f"programs/{cache.key(*parts)}.mkp"
+
+
+def _cached(entry: str) -> Program | None:
+    path = cache.path(entry)
+    if path is None or not path.is_file():
+        return None
+    try:
+        return load(path)
+    except PackageError:
+        return None  # it will be written again
+
+
+def _fingerprint(imported: ImportedModel) -> str:
+    digest = hashlib.sha256(imported.text.encode())
+    for name in sorted(imported.constants):
+        digest.update(name.encode() + b"\0" + imported.constants[name].tobytes())
+    return digest.hexdigest()
+
+
+def _files(place: Any) -> dict[str, bytes]:
+    """The model's text files. Without a tokenizer.json, transformers makes one, also from a GGUF file."""
+    if not isinstance(place, str | os.PathLike) or not Path(place).exists():
+        return {}
+    path = Path(place)
+    found = _read(path) if path.is_dir() else {}
+    if text.TOKENIZER not in found:
+        found |= _converted(path)
+    return found
+
+
+def _read(folder: Path) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in text.FILES if (folder / name).is_file()}
+
+
+def _converted(path: Path) -> dict[str, bytes]:
+    from transformers import AutoTokenizer
+
+    from mk.weights import find_gguf
+
+    gguf = None if (path / "config.json").is_file() else find_gguf(path)
+    named = {"gguf_file": gguf.name} if gguf is not None else {}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            str(gguf.parent if gguf else path), local_files_only=True, **named
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            tokenizer.save_pretrained(folder)
+            return _read(Path(folder))
+    except (
+        Exception
+    ):  # a model without a tokenizer is a model still: Tokenizer says what is missing when it is needed
+        return {}

@@ -1,0 +1,139 @@
+# Part of mk, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Brings a checkpoint into the order in which the workers read it: the `stream` and `params` arenas."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mk.errors import PackageError, WeightError
+from mk.runtime.native import ELEMENT_TYPES, Memory, Segment, Source, library, physical_cores
+
+if TYPE_CHECKING:
+    from mk.compiler.manifest import Manifest, Weight
+
+    Array = np.ndarray[Any, Any]
+    Lookup = Callable[[str], Array]  # a weight by its name in the state dict
+
+ELEMENT_BYTES = {"float32": 4, "bfloat16": 2}
+
+
+def layout_hash(manifest: Manifest, arrays: Mapping[str, Array], constants: Mapping[str, Array]) -> str:
+    """Names the packed form: equal for two programs that want the same weights at the same places."""
+    arenas = manifest["arenas"]
+    text = json.dumps(
+        [manifest["weights"], manifest["target"]["lanes"], arenas["stream"], arenas["params"]], sort_keys=True
+    )
+    digest = hashlib.sha256(text.encode())
+    for group in (arrays, constants):
+        for name in sorted(group):
+            if name != "table":
+                digest.update(name.encode() + b"\0" + np.ascontiguousarray(group[name]).tobytes())
+    return digest.hexdigest()
+
+
+def pack(
+    manifest: Manifest,
+    arrays: Mapping[str, Array],
+    lookup: Lookup,
+    stream: Memory,
+    params: Memory,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Writes every weight to its place; each source is read once, when its turn comes.
+
+    `progress` is called with (bytes packed, bytes in all). Raises WeightError if a source has another shape than the
+    program expects.
+    """
+    total, done = sum(packed_bytes(weight) for weight in manifest["weights"]), 0
+    for weight in manifest["weights"]:
+        sources = [_source(weight, name, lookup(name)) for name in weight["sources"]]
+        if sum(s.shape[0] for s in sources) != weight["shape"][0]:
+            raise WeightError(
+                f"{_names(weight)}: {sum(s.shape[0] for s in sources)} rows, the program expects "
+                f"{weight['shape'][0]}; is this another model's checkpoint?"
+            )
+        if weight["layout"] == "rows":
+            _pack_rows(weight, sources, params)
+        else:
+            offsets = arrays[f"tile_offsets/{weight['name']}"]
+            _pack_tiles(weight, sources, offsets, stream, manifest["target"]["lanes"])
+            if weight["gathered"]:
+                assert weight["offset"] is not None
+                params.view(weight["offset"], "int32", len(offsets))[:] = offsets
+        done += packed_bytes(weight)
+        if progress is not None:
+            progress(done, total)
+
+
+def packed_bytes(weight: Weight) -> int:
+    """Bytes of the weight's values, without padding."""
+    return int(np.prod(weight["shape"])) * ELEMENT_BYTES[weight["dtype"]]
+
+
+def _source(weight: Weight, name: str, value: Array) -> Array:
+    if value.ndim != len(weight["shape"]) or value.shape[1:] != tuple(weight["shape"][1:]):
+        raise WeightError(
+            f"{name} is {list(value.shape)}, the program expects {weight['shape'][1:] or 'a vector'} after "
+            "the first dimension; is this another model's checkpoint?"
+        )
+    if value.dtype.name not in ELEMENT_TYPES:
+        if value.dtype.name != "float64":
+            raise WeightError(f"{name} is {value.dtype}; expected {', '.join(ELEMENT_TYPES)} or float64")
+        value = value.astype(np.float32)
+    return np.ascontiguousarray(value)
+
+
+def _pack_rows(weight: Weight, sources: Iterable[Array], params: Memory) -> None:
+    assert weight["offset"] is not None
+    address, size = params.address + weight["offset"], ELEMENT_BYTES[weight["dtype"]]
+    for source in sources:
+        library().mk_convert(
+            source.ctypes.data,
+            ELEMENT_TYPES[source.dtype.name],
+            address,
+            ELEMENT_TYPES[weight["dtype"]],
+            source.size,
+            physical_cores(),
+        )
+        address += source.size * size
+
+
+def _pack_tiles(weight: Weight, sources: list[Array], offsets: Array, stream: Memory, lanes: int) -> None:
+    native_sources = (Source * len(sources))(
+        *(Source(s.ctypes.data, s.shape[0], ELEMENT_TYPES[s.dtype.name]) for s in sources)
+    )
+    segments = (Segment * len(weight["segments"]))(
+        *(
+            Segment(s["base"], s["limit"], s["outer"], s["stride"], s["half"], s["partner"])
+            for s in weight["segments"]
+        )
+    )
+    offsets = np.ascontiguousarray(offsets, np.int64)
+    failed = library().mk_pack_tiles(
+        native_sources,
+        len(sources),
+        weight["shape"][1],
+        ELEMENT_TYPES[weight["dtype"]],
+        lanes,
+        segments,
+        len(segments),
+        offsets.ctypes.data,
+        len(offsets),
+        stream.address,
+        physical_cores(),
+    )
+    if failed:
+        raise PackageError(
+            f"the packing plan of {_names(weight)} does not fit its shape; compile the model again"
+        )
+
+
+def _names(weight: Weight) -> str:
+    return " + ".join(weight["sources"])
