@@ -28,7 +28,13 @@ class Peer:
         log.parent.mkdir(parents=True, exist_ok=True)
         with open(log, "w") as stderr:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True, cwd=ROOT
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                text=True,
+                cwd=ROOT,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},  # keeps the log in the order of events
             )
         self.facts = self._answer()
 

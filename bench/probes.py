@@ -25,9 +25,15 @@ QUESTION = "What does a compiler do? Answer in three sentences."
 
 def run(probe: str, model: str) -> dict[str, Any]:
     """A probe in a new process. Raises RuntimeError if it fails."""
+    # As an installed program runs: with its libraries' bytecode, whatever this shell is set to.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     began = time.monotonic()
     done = subprocess.run(
-        [sys.executable, "-m", "bench.probes", probe, model], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "-m", "bench.probes", probe, model],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     if done.returncode:
         raise RuntimeError(f"bench.probes {probe}: {done.stderr.strip()}")
