@@ -230,6 +230,9 @@ def main() -> int:
     except BrokenPipeError:  # the reader of our output has gone
         sys.stderr.close()
         return 0
+    except OSError as error:  # such as a full disk behind an output file
+        print(f"mk: {error}", file=sys.stderr)
+        return 1
     return 0
 
 

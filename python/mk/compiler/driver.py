@@ -118,13 +118,20 @@ class Lowering:
         self.seconds[level] = time.perf_counter() - began
         if self._dump is None:
             return
-        self._dump.mkdir(parents=True, exist_ok=True)
-        (self._dump / f"{LEVELS.index(level) + 1}.{level}.mlir").write_text(
-            self.module.text(generic=level == "torch", locations=True)
-        )
+        files = {
+            f"{LEVELS.index(level) + 1}.{level}.mlir": self.module.text(
+                generic=level == "torch", locations=True
+            )
+        }
         if level == "cta" and self._plan is not None:
             manifest, arrays = self._plan
-            (self._dump / "table.txt").write_text(table_text(manifest, arrays["table"], arrays["counts"]))
+            files["table.txt"] = table_text(manifest, arrays["table"], arrays["counts"])
+        try:
+            self._dump.mkdir(parents=True, exist_ok=True)
+            for name, text in files.items():
+                (self._dump / name).write_text(text)
+        except OSError as error:
+            raise CompileError(f"cannot write the dump to {self._dump}: {error.strerror}") from error
 
     def _reproducer(self) -> Path:
         if self._dump is not None:

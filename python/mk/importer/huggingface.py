@@ -99,8 +99,9 @@ def _from_path(path: Path) -> tuple[Any, Weights | None, Any]:
     try:
         # Code in the folder is never run: what it does cannot be known, and it would run with the user's rights.
         config = AutoConfig.from_pretrained(str(path), local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
-        raise ImportModelError(f"{path}: transformers cannot read config.json: {error}") from error
+    except Exception as error:  # whatever its validators raise
+        reason = " ".join(str(error).split())
+        raise ImportModelError(f"{path}: transformers cannot read config.json: {reason[:300]}") from error
     if getattr(config, "quantization_config", None):
         raise ImportModelError(
             f"{path}: the checkpoint is quantized; give the unquantized model or a GGUF file"

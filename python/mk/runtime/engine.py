@@ -8,6 +8,7 @@ mailbox.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import threading
 import weakref
@@ -86,9 +87,17 @@ class Engine:
             raise MkError(f"cannot start {manifest['target']['workers']} worker threads")
         self._busy = threading.Lock()
         self._stalled = False
-        self._generation: weakref.ref[Generator[int, None, None]] | None = None
+        self._generations: weakref.WeakSet[Generator[int, None, None]] = weakref.WeakSet()
+        self._freed: list[bool] = []  # holds something once the threads and the memory are gone
         self._finalizer = weakref.finalize(
-            self, _destroy, self._handle, self._code, list(self._memory.values()), self._table
+            self,
+            _destroy,
+            self._handle,
+            self._code,
+            list(self._memory.values()),
+            self._table,
+            self._generations,
+            self._freed,
         )
 
     @property
@@ -184,6 +193,7 @@ class Engine:
 
         Raises InputError at once if an argument is not valid; the iterator raises DeviceStalled if the workers hang.
         """
+        self._check_usable()
         prompt = inputs.integers("prompt_ids", prompt_ids, self.vocabulary, "the vocabulary")
         new = inputs.positive("max_new_tokens", max_new_tokens)
         slot = self._slot(slot)
@@ -198,9 +208,8 @@ class Engine:
                 f"a prompt of {len(prompt)} tokens leaves room for {max(room, 0)} new tokens, but "
                 f"max_new_tokens is {new} (max_length is {self.max_length})"
             )
-        self._check_usable()
         generation = self._generate(prompt, new, stops, sampling, slot)
-        self._generation = weakref.ref(generation)
+        self._generations.add(generation)
         return generation
 
     def _generate(
@@ -246,16 +255,16 @@ class Engine:
                     if token not in stops:
                         yield token
         finally:
-            self._finish()
-            # Every token but the last that was drawn is in the cache, also those that nobody took.
-            self._lengths[slot] = start + max(int(count[0]) - 1, 0)
+            if not self._freed:
+                self._finish()
+                # Every token but the last that was drawn is in the cache, also those that nobody took.
+                self._lengths[slot] = start + max(int(count[0]) - 1, 0)
 
     def close(self) -> None:
         """Ends a generation under way and the threads, and frees the memory. A second call does nothing."""
         if self._handle is None:
             return
-        generation = self._generation() if self._generation is not None else None
-        if generation is not None:
+        for generation in list(self._generations):
             generation.close()
         with _Exclusive(self._busy):
             self._handle = None
@@ -409,7 +418,19 @@ def _parts(
         begin = end
 
 
-def _destroy(handle: int, code: Code, memories: list[Memory], table: np.ndarray[Any, Any]) -> None:
+def _destroy(
+    handle: int,
+    code: Code,
+    memories: list[Memory],
+    table: np.ndarray[Any, Any],
+    generations: weakref.WeakSet[Generator[int, None, None]],
+    freed: list[bool],
+) -> None:
+    # At the interpreter's end a generation may still run: its workers must stop before their memory goes.
+    for generation in list(generations):
+        with contextlib.suppress(ValueError, MkError):  # it is executing in a thread that will not return
+            generation.close()
+    freed.append(True)
     if library().mk_engine_destroy(handle):
         code.keep()
         for memory in memories:

@@ -81,6 +81,8 @@ def positive(name: str, value: Any) -> int:
 
 def stop_tokens(value: Iterable[int], vocabulary: int, most: int) -> list[int]:
     """Distinct stop tokens. Raises InputError if there are more than the program has room for."""
+    if not isinstance(value, Iterable):
+        raise InputError(f"stop_ids must be a sequence of token ids, not {value!r}")
     stops = sorted(set(integers("stop_ids", list(value), vocabulary, "the vocabulary").tolist()))
     if len(stops) > most:
         raise InputError(f"{len(stops)} stop_ids, but the program has room for {most}")

@@ -83,6 +83,9 @@ def read(path: str | os.PathLike[str]) -> tuple[Arrays, dict[str, Any]]:
             f"{path}: damaged: its contents do not match their digest; compile the model again"
         )
     texts = {name: json.loads(value) for name, value in metadata.items()}
+    for name in ("manifest", "facts", "source"):
+        if name not in texts:
+            raise PackageError(f"{path}: damaged: it has no {name}; compile the model again")
     arrays = {
         name.removeprefix("array/"): value for name, value in tensors.items() if name.startswith("array/")
     }

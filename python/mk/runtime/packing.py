@@ -87,7 +87,26 @@ def _source(weight: Weight, name: str, value: Array) -> Array:
         if value.dtype.name != "float64":
             raise WeightError(f"{name} is {value.dtype}; expected {', '.join(ELEMENT_TYPES)} or float64")
         value = value.astype(np.float32)
-    return np.ascontiguousarray(value)
+    value = np.ascontiguousarray(value)
+    _check_finite(name, value)
+    return value
+
+
+# The exponent bits of a number: all set in infinities and NaN alone.
+_EXPONENTS = {
+    "float32": (np.uint32, 0x7F800000),
+    "bfloat16": (np.uint16, 0x7F80),
+    "float16": (np.uint16, 0x7C00),
+}
+
+
+def _check_finite(name: str, value: Array) -> None:
+    """A checkpoint that holds NaN gives answers that look like answers: refuse it."""
+    integers, exponent = _EXPONENTS[value.dtype.name]
+    bits = value.reshape(-1).view(integers)
+    for begin in range(0, bits.size, 1 << 20):
+        if np.any((bits[begin : begin + (1 << 20)] & exponent) == exponent):
+            raise WeightError(f"{name} holds a number that is not finite; the checkpoint is damaged")
 
 
 def _pack_rows(weight: Weight, sources: Iterable[Array], params: Memory) -> None:

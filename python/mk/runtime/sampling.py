@@ -14,7 +14,8 @@ from mk.errors import InputError
 
 @dataclass(frozen=True)
 class Sampling:
-    """The rules of one request. `temperature` 0 takes the likeliest token and ignores the rest.
+    """The rules of one request. `temperature` 0 takes the likeliest token and ignores the rest; so does one below 1e-6,
+    which could draw no other and whose inverse float32 may not hold.
 
     * `top_k`: keep the k likeliest tokens (0: all); `top_p`: keep the smallest set that reaches this probability
       (1: all); `min_p`: keep what has at least this share of the likeliest token's probability (0: all);
@@ -31,6 +32,8 @@ class Sampling:
 
     def __post_init__(self) -> None:
         _number("temperature", self.temperature, lambda x: 0 <= x < math.inf, "0 or more")
+        if self.temperature < 1e-6:
+            object.__setattr__(self, "temperature", 0.0)
         _integer("top_k", self.top_k, 0, 2**31 - 1)
         _number("top_p", self.top_p, lambda x: 0 < x <= 1, "in (0, 1]")
         _number("min_p", self.min_p, lambda x: 0 <= x <= 1, "in [0, 1]")

@@ -94,6 +94,8 @@ def check_manifest(manifest: Manifest, arrays: Mapping[str, np.ndarray[Any, Any]
                 "the program was made for another ABI than this runtime's; compile the model again"
             )
         _check(has_code, "the code is missing")
+        for name, size in manifest["arenas"].items():
+            _check(isinstance(size, int) and 0 <= size < 2**62, f"arena {name} has {size!r} bytes")
         _check_request(manifest)
         _check_table(manifest, arrays)
         _check_weights(manifest, arrays)

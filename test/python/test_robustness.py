@@ -1,0 +1,147 @@
+# Part of mk, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""What users do that nobody plans for: leaving in the middle, damaged files, odd values."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import mk
+import numpy as np
+import pytest
+from mk.runtime import package
+from mk.runtime.text import Tokenizer
+from models import tiny_llama
+
+OPTIONS: dict[str, Any] = {"dtype": "float32", "max_length": 128, "split": 64}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("tiny")
+    tiny_llama().save_pretrained(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def saved(folder: Path) -> Path:
+    path = folder.parent / "tiny.mkp"
+    mk.compile_module(folder, **OPTIONS).save(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    "leave", ["", "g2 = engine.generate([1]); next(g2) if False else None", "del engine"]
+)
+def test_a_program_may_end_in_the_middle_of_a_generation(saved: Path, leave: str) -> None:
+    code = f"""
+import mk
+engine = mk.load({str(saved)!r}).engine()
+generation = engine.generate([1, 2, 3], max_new_tokens=100)
+print(next(generation))
+{leave}
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_close_ends_every_generation(saved: Path) -> None:
+    engine = mk.load(saved).engine()
+    first = engine.generate([1, 2, 3], max_new_tokens=100)
+    next(first)
+    engine.generate([1])  # never begun
+    engine.close()
+    assert list(first) == []
+    with pytest.raises(mk.InputError, match="closed"):
+        engine.generate([1])
+
+
+def test_the_smallest_temperatures_are_greedy(saved: Path) -> None:
+    with mk.load(saved).engine() as engine:
+        greedy = list(engine.generate([1, 2, 3], max_new_tokens=8))
+        for temperature in (1e-45, 1e-39, 1e-7):
+            assert list(engine.generate([1, 2, 3], max_new_tokens=8, temperature=temperature)) == greedy
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_refused(value: float) -> None:
+    import torch
+
+    model = tiny_llama()
+    with torch.no_grad():
+        model.model.layers[1].mlp.up_proj.weight[3, 5] = value
+    program = mk.compile_module(model, use_cache=False, **OPTIONS)
+    with pytest.raises(
+        mk.WeightError, match=r"layers.1.mlp.up_proj.weight holds a number that is not finite"
+    ):
+        program.engine()
+
+
+def test_a_damaged_cache_entry_is_made_again(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("MK_CACHE", raising=False)
+    program = mk.compile_module(folder, **OPTIONS)
+
+    def answer() -> tuple[bool, list[int]]:
+        with program.engine() as engine:
+            return engine.warm, list(engine.generate([1, 2, 3], max_new_tokens=8))
+
+    expected = answer()[1]
+    assert answer() == (True, expected)
+    (entry,) = (tmp_path / "mk" / "weights").iterdir()
+    data = bytearray(entry.read_bytes())
+    data[4096:] = bytes(len(data) - 4096)  # what a crash before the disk was written leaves
+    entry.write_bytes(data)
+    assert answer() == (False, expected)
+
+
+def test_an_arena_of_negative_size_is_refused(saved: Path, tmp_path: Path) -> None:
+    program = mk.load(saved)
+    program.manifest["arenas"]["scratch"] = -4
+    program.save(tmp_path / "negative.mkp")
+    with pytest.raises(mk.PackageError, match="arena scratch has -4 bytes"):
+        mk.load(tmp_path / "negative.mkp")
+
+
+def test_a_package_without_facts_is_refused(saved: Path, tmp_path: Path) -> None:
+    tensors, texts = package.read(saved)
+    package.write(tmp_path / "bare.mkp", tensors, {"manifest": texts["manifest"], "source": None})
+    with pytest.raises(mk.PackageError, match="it has no facts"):
+        mk.load(tmp_path / "bare.mkp")
+
+
+def test_stop_ids_must_be_a_sequence(saved: Path) -> None:
+    with mk.load(saved).engine() as engine, pytest.raises(mk.InputError, match="stop_ids must be a sequence"):
+        engine.generate([1], stop_ids=3)  # type: ignore[arg-type]
+
+
+def test_text_that_is_not_unicode() -> None:
+    class Backend:
+        def encode(self, text: str, add_special_tokens: bool) -> Any:
+            raise AssertionError("the tokenizer must not see it")
+
+    text = Tokenizer.__new__(Tokenizer)
+    text._backend = Backend()
+    with pytest.raises(mk.InputError, match="not valid Unicode at character 3"):
+        text.encode("caf\udce9")
+
+
+def test_a_dump_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(mk.CompileError, match="cannot write the dump"):
+        mk.compile_module(tiny_llama(), dump=tmp_path / "file", **OPTIONS)
+
+
+@pytest.mark.parametrize("field", [{"num_attention_heads": 5}, {"num_hidden_layers": "two"}])
+def test_a_config_that_transformers_refuses(folder: Path, tmp_path: Path, field: dict[str, Any]) -> None:
+    config = json.loads((folder / "config.json").read_text()) | field
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(mk.ImportModelError, match="cannot read config.json") as error:
+        mk.compile_module(tmp_path, **OPTIONS)
+    assert "\n" not in str(error.value)
