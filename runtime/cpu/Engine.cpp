@@ -192,7 +192,10 @@ int32_t mk_engine_destroy(MkEngine *engine) {
       thread.detach();
     return 1; // parked threads still use the engine
   }
+  // Raising `run` as well is what wakes a worker that has looked at `closing` but does not sleep
+  // yet: the kernel lets it sleep only while `run` is what it saw.
   engine->closing = true;
+  engine->run.fetch_add(1);
   futexWakeAll(engine->run);
   for (std::thread &thread : engine->threads)
     thread.join();

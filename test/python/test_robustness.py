@@ -142,6 +142,6 @@ def test_a_dump_that_cannot_be_written(tmp_path: Path) -> None:
 def test_a_config_that_transformers_refuses(folder: Path, tmp_path: Path, field: dict[str, Any]) -> None:
     config = json.loads((folder / "config.json").read_text()) | field
     (tmp_path / "config.json").write_text(json.dumps(config))
-    with pytest.raises(mk.ImportModelError, match="cannot read config.json") as error:
+    with pytest.raises(mk.ImportModelError, match=r"cannot read config\.json") as error:
         mk.compile_module(tmp_path, **OPTIONS)
     assert "\n" not in str(error.value)

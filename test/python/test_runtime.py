@@ -473,3 +473,12 @@ def test_program_without_weights_says_so():
 def test_program_whose_weights_have_moved_says_so():
     with pytest.raises(WeightError, match="the weights were in /nowhere, which is not there"):
         fake.program(weights=None, source="/nowhere").engine()
+
+
+def test_closing_wakes_workers_that_are_about_to_sleep() -> None:
+    """Workers spin for 1.5 ms before they sleep: an engine closed at any moment around that must not wait for them."""
+    program, weights = fake.program(), fake.weights()
+    for turn in range(300):
+        engine = program.engine(weights)
+        time.sleep(0.0012 + 0.0006 * (turn % 30) / 30)
+        engine.close()
