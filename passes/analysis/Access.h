@@ -48,7 +48,6 @@ private:
     bool write, shares;
     ColumnSet columns;
   };
-  friend class KindAccesses;
 
   std::shared_ptr<SymbolTable> symbols;
   int64_t lanes;

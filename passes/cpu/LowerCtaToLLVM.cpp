@@ -1,7 +1,7 @@
 // Part of mk, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "passes/Passes.h"
-#include "passes/cpu/VectorMath.h"
+#include "passes/cpu/Dot.h"
 
 #include "dialects/mk/Mk.h"
 #include "dialects/mk_cta/MkCta.h"
@@ -111,7 +111,7 @@ struct LowerCtaToLLVM : mk::impl::LowerCtaToLLVMBase<LowerCtaToLLVM> {
               return true;
             })
             .Case([&](mk_cta::DotOp dot) {
-              result = this->dot(b, dot);
+              result = emitDot(b, dot, features);
               return true;
             })
             .Case([&](mk_cta::WaitOp) {
@@ -215,37 +215,6 @@ struct LowerCtaToLLVM : mk::impl::LowerCtaToLLVMBase<LowerCtaToLLVM> {
       set(number(strides[i]), {4, i});
     }
     return b.create<UnrealizedConversionCastOp>(type, descriptor).getResult(0);
-  }
-
-  Value dot(CodeBuilder &b, mk_cta::DotOp op) {
-    auto accType = op.getAcc().getType(), weightType = op.getWeights().getType();
-    int64_t lanes = accType.getDimSize(0);
-    if (weightType.getElementType().isF32()) {
-      Value x = b.create<vector::ExtractOp>(op.getRow(), ArrayRef<int64_t>{0});
-      return b.fma(op.getWeights(), b.splat(x, lanes), op.getAcc());
-    }
-    auto words = VectorType::get({lanes}, b.getI32Type());
-    Value pair = b.create<vector::BitCastOp>(VectorType::get({1}, b.getI32Type()), op.getRow());
-    Value xs = b.splat(b.create<vector::ExtractOp>(pair, ArrayRef<int64_t>{0}), lanes);
-    if (features.contains("avx512bf16") && (lanes == 16 || features.contains("avx512vl"))) {
-      std::string name = "llvm.x86.avx512bf16.dpbf16ps." + std::to_string(lanes * 32);
-      Value row = b.create<vector::BitCastOp>(weightType, xs);
-      return b
-          .create<LLVM::CallIntrinsicOp>(accType, b.getStringAttr(name),
-                                         ValueRange{op.getAcc(), op.getWeights(), row})
-          .getResult(0);
-    }
-    // The elements of a word are the high halves of two float32: the first shifted up, the second
-    // masked.
-    Value ws = b.create<vector::BitCastOp>(words, op.getWeights());
-    auto first = [&](Value v) -> Value {
-      return b.create<arith::BitcastOp>(accType, b.create<arith::ShLIOp>(v, b.constant(words, 16)));
-    };
-    auto second = [&](Value v) -> Value {
-      return b.create<arith::BitcastOp>(accType,
-                                        b.create<arith::AndIOp>(v, b.constant(words, -65536)));
-    };
-    return b.fma(second(ws), second(xs), b.fma(first(ws), first(xs), op.getAcc()));
   }
 
   /// Spins until the 64-bit word is at least the target; see mk_cta.wait for the memory order.

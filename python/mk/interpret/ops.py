@@ -1,6 +1,6 @@
 # Part of mk, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""One function per operation of the `mk` dialect, each as close to its description in MkOps.td as NumPy allows."""
+"""One function per operation of the `mk` dialect, each as close to its description in Mk*Ops.td as NumPy allows."""
 
 from __future__ import annotations
 

@@ -1,0 +1,131 @@
+// Part of mk, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#ifndef MK_ROW_OPS_TD
+#define MK_ROW_OPS_TD
+
+// Rows in, rows out: what the prologue and the epilogue of a linear are made of. Included by MkOps.td.
+
+def Mk_RmsNormOp : Mk_Op<"rms_norm", [Pure]> {
+  let summary = "scale each row to unit root mean square, times a gain";
+  let description = [{
+    `y[n, d] = x[n, d] / sqrt(mean_d(x[n, d]^2) + eps) * gain[d]` (Zhang and Sennrich, arXiv:1910.07467).
+    Fuses into a consumer's prologue; alone it lowers to a `columns` kind.
+
+    ```mlir
+    %n = mk.rms_norm %x, %g {eps = 1.0e-5 : f64} : (tensor<?x64xf32>, tensor<64xf32>) -> tensor<?x64xf32>
+    ```
+  }];
+  let arguments = (ins Mk_Activation:$input, Mk_Vector:$gain, F64Attr:$eps);
+  let results = (outs Mk_Activation:$result);
+  let assemblyFormat = "$input `,` $gain attr-dict `:` functional-type(operands, results)";
+  let hasVerifier = 1;
+}
+
+def Mk_RopeOp : Mk_Op<"rope", [Pure]> {
+  let summary = "rotate the halves of each head by the token's position";
+  let description = [{
+    The columns are heads of `head_dim`; column i of the first half and i of the second half of a head are
+    rotated by the angle `positions[n] * frequencies[i]`, cosine and sine multiplied by `scale`:
+    `y[i] = x[i] cos - x[i + h] sin`, `y[i + h] = x[i + h] cos + x[i] sin`, `h = head_dim / 2`
+    (Su et al., arXiv:2104.09864, in the half-split order of GPT-NeoX). Partners must land in one weight
+    tile to fuse into an epilogue; the tile map permutes rows for that.
+
+    ```mlir
+    %r = mk.rope %q, %positions, %f {head_dim = 16 : i64}
+      : (tensor<?x64xf32>, tensor<?xi32>, tensor<8xf32>) -> tensor<?x64xf32>
+    ```
+  }];
+  let arguments = (ins Mk_Activation:$input, Mk_Indices:$positions, Mk_Vector:$frequencies,
+                       I64Attr:$head_dim, DefaultValuedAttr<F64Attr, "1.0">:$scale);
+  let results = (outs Mk_Activation:$result);
+  let assemblyFormat = "$input `,` $positions `,` $frequencies attr-dict `:` functional-type(operands, results)";
+  let hasVerifier = 1;
+}
+
+def Mk_SelectRowsOp : Mk_Op<"select_rows", [Pure]> {
+  let summary = "keep the rows whose logits were asked for";
+  let description = [{
+    Row r of the result is row `rows[r]` of the input: it changes from the token domain to the row domain.
+
+    ```mlir
+    %h = mk.select_rows %x, %rows : (tensor<?x64xf32>, tensor<?xi32>) -> tensor<?x64xf32>
+    ```
+  }];
+  let arguments = (ins Mk_Activation:$input, Mk_Indices:$rows);
+  let results = (outs Mk_Activation:$result);
+  let assemblyFormat = "$input `,` $rows attr-dict `:` functional-type(operands, results)";
+  let hasVerifier = 1;
+}
+
+def Mk_SliceOp : Mk_Op<"slice", [Pure]> {
+  let summary = "take neighbouring columns";
+  let description = [{
+    Columns `[offset, offset + D)` of the input, D the column count of the result. Folds into its
+    consumer's addressing: it never becomes a task when its input is an accumulator.
+
+    ```mlir
+    %k = mk.slice %qkv {offset = 64 : i64} : (tensor<?x128xf32>) -> tensor<?x32xf32>
+    ```
+  }];
+  let arguments = (ins Mk_Activation:$input, I64Attr:$offset);
+  let results = (outs Mk_Activation:$result);
+  let assemblyFormat = "$input attr-dict `:` functional-type(operands, results)";
+  let hasVerifier = 1;
+  let hasFolder = 1;
+}
+
+//===----------------------------------------------------------------------===//
+// Elementwise
+//===----------------------------------------------------------------------===//
+
+class Mk_BinaryOp<string mnemonic, string symbol> : Mk_Op<mnemonic, [Pure, Commutative]> {
+  let summary = "elementwise `a " # symbol # " b`";
+  let description = [{
+    Either both operands are rows of equal width, or the second is a vector that applies to every row.
+    Fuses into prologues and epilogues; alone it lowers to a `columns` kind.
+
+    ```mlir
+    %y = mk.}] # mnemonic # [{ %a, %b : (tensor<?x64xf32>, tensor<?x64xf32>) -> tensor<?x64xf32>
+    ```
+  }];
+  let arguments = (ins Mk_Activation:$lhs, Mk_ActivationOrVector:$rhs);
+  let results = (outs Mk_Activation:$result);
+  let assemblyFormat = "$lhs `,` $rhs attr-dict `:` functional-type(operands, results)";
+  let hasVerifier = 1;
+}
+def Mk_AddOp : Mk_BinaryOp<"add", "+">;
+def Mk_MulOp : Mk_BinaryOp<"mul", "*">;
+
+def Mk_SiluOp : Mk_Op<"silu", [Pure]> {
+  let summary = "elementwise `x / (1 + exp(-x))`";
+  let description = [{
+    The sigmoid-weighted linear unit (Elfwing et al., arXiv:1702.03118).
+
+    ```mlir
+    %y = mk.silu %x : (tensor<?x64xf32>) -> tensor<?x64xf32>
+    ```
+  }];
+  let arguments = (ins Mk_Activation:$input);
+  let results = (outs Mk_Activation:$result);
+  let assemblyFormat = "$input attr-dict `:` functional-type(operands, results)";
+  let hasVerifier = 1;
+}
+
+def Mk_GluOp : Mk_Op<"glu", [Pure]> {
+  let summary = "gated linear unit: `activation(gate) * up`";
+  let description = [{
+    `y = silu(gate) * up` (Shazeer, arXiv:2002.05202). As an epilogue of the concatenated gate and up
+    projections it pairs column i of one with column i of the other, so the tile map puts both rows in
+    one tile.
+
+    ```mlir
+    %y = mk.glu %gate, %up : (tensor<?x96xf32>, tensor<?x96xf32>) -> tensor<?x96xf32>
+    ```
+  }];
+  let arguments = (ins Mk_Activation:$gate, Mk_Activation:$up);
+  let results = (outs Mk_Activation:$result);
+  let assemblyFormat = "$gate `,` $up attr-dict `:` functional-type(operands, results)";
+  let hasVerifier = 1;
+}
+
+#endif // MK_ROW_OPS_TD

@@ -1,0 +1,178 @@
+// Part of mk, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "passes/analysis/KindAccesses.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+namespace mlir::mk_task {
+
+int64_t getWidth(Type type) {
+  if (auto cache = dyn_cast<mk::CacheType>(type))
+    return 2 * cache.getHeads() * cache.getHeadDim();
+  auto tensor = cast<RankedTensorType>(type);
+  return tensor.getRank() < 2 ? 1 : tensor.getDimSize(1);
+}
+
+/// Columns of heads of `headDim`, and with each its partner in the head's other half.
+static ColumnSet withRopePartners(const ColumnSet &set, int64_t headDim, int64_t width) {
+  ColumnSet result = set;
+  int64_t half = headDim / 2;
+  for (Columns c : set)
+    for (int64_t head = c.begin / headDim * headDim; head < c.end; head += headDim) {
+      for (Columns p : clip({c}, head, head + half, half))
+        result.push_back(p);
+      for (Columns p : clip({c}, head + half, head + headDim, -half))
+        result.push_back(p);
+    }
+  return intersect(normalize(std::move(result)), {{0, width}});
+}
+
+ColumnSet KindAccesses::available(Value value) {
+  if (value == accumulators)
+    return units;
+  Operation *op = value.getDefiningOp();
+  if (!op)
+    return whole(value);
+  return llvm::TypeSwitch<Operation *, ColumnSet>(op)
+      .Case([&](mk::SliceOp slice) {
+        int64_t offset = slice.getOffset();
+        return clip(available(slice.getInput()), offset, offset + getWidth(value.getType()),
+                    -offset);
+      })
+      .Case<mk::AddOp, mk::MulOp>([&](auto binary) {
+        ColumnSet lhs = available(binary.getLhs());
+        if (cast<RankedTensorType>(binary.getRhs().getType()).getRank() < 2)
+          return lhs;
+        return intersect(lhs, available(binary.getRhs()));
+      })
+      .Case([&](mk::GluOp glu) {
+        return intersect(available(glu.getGate()), available(glu.getUp()));
+      })
+      .Case<mk::SiluOp, mk::RopeOp>([&](auto unary) { return available(unary.getInput()); })
+      .Case([&](mk::ArgmaxPartialOp partial) {
+        ColumnSet result;
+        int64_t block = partial.getBlock(), width = getWidth(partial.getInput().getType());
+        for (Columns c : available(partial.getInput()))
+          for (int64_t b = (c.begin + block - 1) / block; b * block < c.end; ++b)
+            if (std::min((b + 1) * block, width) <= c.end)
+              result.push_back({2 * b, 2 * b + 2});
+        return normalize(std::move(result));
+      })
+      .Case([&](mk::KvAppendOp append) {
+        int64_t half = getWidth(value.getType()) / 2;
+        return unite(available(append.getKeys()),
+                     clip(available(append.getValues()), 0, half, half));
+      })
+      .Default([&](Operation *) { return whole(value); });
+}
+
+void KindAccesses::demand(Value value, const ColumnSet &columns) {
+  if (value == accumulators || columns.empty())
+    return;
+  Operation *op = value.getDefiningOp();
+  if (!op) {
+    auto argument = cast<BlockArgument>(value);
+    if (argument.getOwner() == &body) {
+      ColumnSet &set = reads[argument.getArgNumber()];
+      set = unite(set, columns);
+    }
+    return;
+  }
+  llvm::TypeSwitch<Operation *>(op)
+      .Case([&](mk::SliceOp slice) {
+        demand(slice.getInput(), clip(columns, 0, getWidth(value.getType()), slice.getOffset()));
+      })
+      .Case<mk::AddOp, mk::MulOp>([&](auto binary) {
+        demand(binary.getLhs(), columns);
+        demand(binary.getRhs(), columns);
+      })
+      .Case([&](mk::GluOp glu) {
+        demand(glu.getGate(), columns);
+        demand(glu.getUp(), columns);
+      })
+      .Case([&](mk::SiluOp silu) { demand(silu.getInput(), columns); })
+      .Case([&](mk::RopeOp rope) {
+        int64_t width = getWidth(rope.getInput().getType());
+        demand(rope.getInput(), withRopePartners(columns, rope.getHeadDim(), width));
+        readWhole(rope.getPositions());
+      })
+      .Case([&](mk::ArgmaxPartialOp partial) {
+        ColumnSet blocks;
+        int64_t block = partial.getBlock(), width = getWidth(partial.getInput().getType());
+        for (Columns c : columns)
+          blocks.push_back({c.begin / 2 * block, std::min((c.end + 1) / 2 * block, width)});
+        demand(partial.getInput(), normalize(std::move(blocks)));
+      })
+      .Case([&](mk::KvAppendOp append) { // stores without looking at what the cache holds
+        int64_t half = getWidth(value.getType()) / 2;
+        demand(append.getKeys(), clip(columns, 0, half, 0));
+        demand(append.getValues(), clip(columns, half, 2 * half, -half));
+        readWhole(append.getPositions());
+        readWhole(append.getSlots());
+      })
+      .Default([&](Operation *) {
+        for (Value operand : op->getOperands())
+          readWhole(operand);
+      });
+}
+
+void KindAccesses::tiles() {
+  auto linears = body.getOps<mk::LinearOp>();
+  if (linears.empty())
+    return serial();
+  mk::LinearOp linear = *linears.begin();
+  readWhole(linear.getInput());
+  for (Operation &op : linear.getPrologue().getOps())
+    for (Value operand : op.getOperands())
+      if (operand.getParentRegion() != &linear.getPrologue())
+        readWhole(operand);
+
+  Region &epilogue = linear.getEpilogue();
+  if (!epilogue.empty())
+    accumulators = epilogue.getArgument(0);
+  for (auto [i, yielded] : llvm::enumerate(body.getTerminator()->getOperands())) {
+    auto result = dyn_cast<OpResult>(yielded);
+    if (!result || result.getOwner() != linear) {
+      readWhole(yielded);
+      write(i, whole(yielded));
+    } else if (epilogue.empty()) {
+      write(i, units);
+    } else {
+      Value value = epilogue.front().getTerminator()->getOperand(result.getResultNumber());
+      ColumnSet columns = available(value);
+      demand(value, columns);
+      write(i, columns);
+    }
+  }
+}
+
+void KindAccesses::columns() {
+  for (auto [i, yielded] : llvm::enumerate(body.getTerminator()->getOperands())) {
+    int64_t width = getWidth(yielded.getType());
+    ColumnSet columns = intersect(units, {{0, width}});
+    if (isa<mk::CacheType>(yielded.getType())) // a unit stores keys and values of equal columns
+      columns = unite(columns, clip(columns, 0, width / 2, width / 2));
+    demand(yielded, columns);
+    write(i, columns);
+  }
+}
+
+void KindAccesses::attend(int64_t begin, int64_t end, int64_t units) {
+  for (auto [i, yielded] : llvm::enumerate(body.getTerminator()->getOperands())) {
+    readWhole(yielded);
+    // A unit's items depend on the step's token count: only shares of the row can be told apart.
+    shares = true;
+    int64_t width = getWidth(yielded.getType());
+    write(i, normalize({{width * begin / units, width * end / units}}));
+  }
+}
+
+void KindAccesses::serial() {
+  for (Operation &op : body)
+    for (Value operand : op.getOperands())
+      readWhole(operand);
+  for (auto [i, yielded] : llvm::enumerate(body.getTerminator()->getOperands()))
+    write(i, whole(yielded));
+}
+
+} // namespace mlir::mk_task
