@@ -100,12 +100,21 @@ static void buildPlanPipeline(OpPassManager &pm) {
   pm.addPass(createVerifySchedule());
 }
 
-/// mk_task -> mk_cta bodies and main.
-static void buildCtaPipeline(OpPassManager &pm) {
-  pm.addPass(createLowerKinds());
+/// mk_task -> mk_cta bodies, beside the program: the last that is added to it, for the package to
+/// read.
+static void buildKindsPipeline(OpPassManager &pm) { pm.addPass(createLowerKinds()); }
+
+/// The table's loop in place of the program.
+static void buildMainPipeline(OpPassManager &pm) {
   pm.addPass(createBuildMain());
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
+}
+
+/// mk_task -> mk_cta.
+static void buildCtaPipeline(OpPassManager &pm) {
+  buildKindsPipeline(pm);
+  buildMainPipeline(pm);
 }
 
 /// mk_cta -> llvm, for the CPU.
@@ -151,6 +160,9 @@ void mk::registerAllPassesAndPipelines() {
   PassPipelineRegistration<FuseOptions>("mk-fuse-pipeline", "complete the step and fuse",
                                         buildFusePipeline);
   PassPipelineRegistration<>("mk-plan-pipeline", "mk to a proved table", buildPlanPipeline);
-  PassPipelineRegistration<>("mk-cta-pipeline", "kinds to bodies", buildCtaPipeline);
+  PassPipelineRegistration<>("mk-kinds-pipeline", "kinds to bodies", buildKindsPipeline);
+  PassPipelineRegistration<>("mk-main-pipeline", "the table's loop instead of the program",
+                             buildMainPipeline);
+  PassPipelineRegistration<>("mk-cta-pipeline", "both of these", buildCtaPipeline);
   PassPipelineRegistration<>("mk-cpu-pipeline", "bodies to llvm for the CPU", buildCpuPipeline);
 }

@@ -23,7 +23,8 @@ from mk.errors import CompileError
 from mk.ir import Module, native
 
 LEVELS = ("torch", "mk", "fused", "plan", "cta", "llvm")  # in the order of the dumps; the first is the input
-LAST_OF_PLAN = "mk-lower-kinds"  # the last pass that adds to the program: mk-build-main turns it into code
+# The last pipeline that adds to the program; the one after it turns the program into code.
+LAST_OF_PROGRAM = "mk-kinds-pipeline"
 
 
 @dataclass
@@ -93,7 +94,7 @@ class Lowering:
             began = time.perf_counter()
             for passes in pipelines(following, self.options):
                 self.module.run(passes, reproducer=self._reproducer())
-                if passes == LAST_OF_PLAN:
+                if passes == LAST_OF_PROGRAM:
                     self._plan = extract(self.module, self.options, self.target, __version__)
             self._reached(following, began)
 
@@ -147,7 +148,7 @@ def pipelines(level: str, options: Options) -> list[str]:
         "mk": [f"mk-import-pipeline{{weight-type={weight_type}}}"],
         "fused": [f"mk-fuse-pipeline{{{fusions}}}"],
         "plan": ["mk-plan-pipeline"],
-        "cta": [LAST_OF_PLAN, "mk-build-main,canonicalize,cse"],
+        "cta": [LAST_OF_PROGRAM, "mk-main-pipeline"],
         "llvm": ["mk-cpu-pipeline"],
     }[level]
 
