@@ -10,6 +10,8 @@
 // its result does not depend on the batch.
 #include "passes/cpu/KindEmitter.h"
 
+#include <set>
+
 using namespace mlir;
 using namespace mlir::mk;
 
@@ -60,12 +62,13 @@ LogicalResult KindEmitter::emitAttend() {
   Value ranges = b.add(b.div(lastPosition(zero, count), split), 1);
   Value items = b.mul(b.mul(ranges, blocks), heads);
 
-  // Rows [from, to) in blocks of at most `limit`, then of 1: body(first row, rows of the block).
+  // Rows [0, to) in blocks of `limit`, what is left in blocks of half of it, then of 1:
+  // body(first row, rows of the block).
   auto rowBlocks = [&](Value to, int64_t limit, function_ref<void(Value, int64_t)> body) {
     Value start = zero;
-    for (int64_t size : {limit, limit / 2, int64_t(1)}) {
-      if (size < 1 || (size == 1 && limit == 1 && start != zero))
-        continue;
+    // Small limits coincide with their halves; a size that comes twice would be code without rows.
+    std::set<int64_t, std::greater<>> sizes = {limit, std::max<int64_t>(limit / 2, 1), 1};
+    for (int64_t size : sizes) {
       Value stop = b.sub(to, b.createOrFold<arith::RemUIOp>(b.sub(to, start), b.index(size)));
       b.loop(start, stop, b.index(size), [&](Value row) { body(row, size); });
       start = stop;
