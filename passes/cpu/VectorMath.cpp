@@ -166,3 +166,11 @@ void CodeBuilder::when(Value condition, function_ref<void()> then, function_ref<
     otherwise();
   }
 }
+
+Value CodeBuilder::choose(Value condition, function_ref<Value()> then,
+                          function_ref<Value()> otherwise) {
+  return create<scf::IfOp>(
+             condition, [&](OpBuilder &, Location) { create<scf::YieldOp>(then()); },
+             [&](OpBuilder &, Location) { create<scf::YieldOp>(otherwise()); })
+      .getResult(0);
+}

@@ -78,6 +78,8 @@ struct CodeBuilder : ImplicitLocOpBuilder {
   SmallVector<Value> loopWhile(ValueRange init, function_ref<Value(ValueRange)> condition,
                                function_ref<SmallVector<Value>(ValueRange)> body);
   void when(Value condition, function_ref<void()> then, function_ref<void()> otherwise = nullptr);
+  /// Only the chosen one of the two is computed.
+  Value choose(Value condition, function_ref<Value()> then, function_ref<Value()> otherwise);
 };
 
 } // namespace mlir::mk

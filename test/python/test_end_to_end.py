@@ -88,6 +88,21 @@ def test_sampling_repeats_with_its_seed_only(engine: Any):
     assert draw(temperature=1.0, top_k=1, seed=3) == draw()
 
 
+def test_rules_that_keep_every_token_draw_as_none_do(engine: Any):
+    def draw(**rules: Any) -> list[int]:
+        return [
+            t
+            for seed in range(4)
+            for t in engine.generate(PROMPT, max_new_tokens=30, temperature=2.0, seed=seed, **rules)
+        ]
+
+    below_one = float(np.nextafter(np.float32(1), np.float32(0)))  # searched for, unlike 1, and keeps as much
+    for top_k in (0, 160, 1000):
+        for top_p in (1.0, below_one):
+            assert draw(top_k=top_k, top_p=top_p) == draw()
+    assert draw(top_k=100) != draw() and draw(top_p=0.9) != draw()
+
+
 def test_stops_and_cancels(engine: Any):
     tokens = list(engine.generate(PROMPT, max_new_tokens=30))
     stop = next(t for i, t in enumerate(tokens) if i > 3 and t not in tokens[:i])
