@@ -46,6 +46,28 @@ TargetAttr getTarget(Operation *op) { return getModuleAttr<TargetAttr>(op, kTarg
 
 OptionsAttr getOptions(Operation *op) { return getModuleAttr<OptionsAttr>(op, kOptionsAttr); }
 
+template <typename AttrType>
+static AttrType requireModuleAttr(Operation *op, StringRef what, StringRef name) {
+  AttrType attr = getModuleAttr<AttrType>(op, name);
+  if (attr)
+    return attr;
+  InFlightDiagnostic error = op->emitOpError()
+                             << "expected " << what << " in the module attribute " << name;
+  if (auto other = getModuleAttr<Attribute>(op, name))
+    error << ", found " << other;
+  else
+    error << ", found none";
+  return {};
+}
+
+TargetAttr requireTarget(Operation *op) {
+  return requireModuleAttr<TargetAttr>(op, "the machine", kTargetAttr);
+}
+
+OptionsAttr requireOptions(Operation *op) {
+  return requireModuleAttr<OptionsAttr>(op, "the sizes of the program", kOptionsAttr);
+}
+
 int64_t getColumns(Type type) { return cast<RankedTensorType>(type).getShape().back(); }
 
 int64_t getColumns(Value value) { return getColumns(value.getType()); }

@@ -28,6 +28,9 @@ inline constexpr llvm::StringLiteral kTargetAttr = "mk.target";
 inline constexpr llvm::StringLiteral kOptionsAttr = "mk.options";
 TargetAttr getTarget(Operation *op);
 OptionsAttr getOptions(Operation *op);
+/// The same; where they are absent, null and an error on the op.
+TargetAttr requireTarget(Operation *op);
+OptionsAttr requireOptions(Operation *op);
 
 /// The column count of activation rows, the element count of a vector.
 int64_t getColumns(Value value);

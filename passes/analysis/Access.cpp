@@ -24,11 +24,10 @@ static ColumnSet getUnitColumns(KindOp kind, int64_t lanes, int64_t begin, int64
 }
 
 FailureOr<AccessAnalysis> AccessAnalysis::get(ProgramOp program) {
-  mk::TargetAttr target = mk::getTarget(program);
-  mk::OptionsAttr options = mk::getOptions(program);
+  mk::TargetAttr target = mk::requireTarget(program);
+  mk::OptionsAttr options = mk::requireOptions(program);
   if (!target || !options)
-    return program.emitError("expected the module attributes '")
-           << mk::kTargetAttr << "' and '" << mk::kOptionsAttr << "'";
+    return failure();
   AccessAnalysis analysis;
   analysis.symbols = std::make_shared<SymbolTable>(program);
   analysis.lanes = target.getLanes();

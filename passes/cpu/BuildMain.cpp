@@ -26,13 +26,15 @@ struct BuildMain : mk::impl::BuildMainBase<BuildMain> {
         program.emitOpError("expects a table: run mk-build-table before");
         return signalPassFailure();
       }
-      if (failed(build(program, *tables.begin())))
+      OptionsAttr options = requireOptions(module);
+      if (!options)
         return signalPassFailure();
+      build(program, *tables.begin(), options);
       program.erase();
     }
   }
 
-  LogicalResult build(mk_task::ProgramOp program, mk_task::TableOp table) {
+  void build(mk_task::ProgramOp program, mk_task::TableOp table, OptionsAttr options) {
     ModuleOp module = getOperation();
     CodeBuilder b(program.getLoc(), &getContext());
     b.setInsertionPointToEnd(module.getBody());
@@ -44,7 +46,7 @@ struct BuildMain : mk::impl::BuildMainBase<BuildMain> {
     Value context = entry->getArgument(0), worker = b.toIndex(entry->getArgument(1));
 
     Value running;
-    for (mk_task::RequestArray &array : mk_task::requestArrays(getOptions(program)))
+    for (mk_task::RequestArray &array : mk_task::requestArrays(options))
       if (array.name == "running")
         running = b.create<mk_cta::ViewOp>(
             MemRefType::get({1}, b.getI32Type(), StridedLayoutAttr::get(&getContext(), 0, {1})),
@@ -67,7 +69,6 @@ struct BuildMain : mk::impl::BuildMainBase<BuildMain> {
           return SmallVector<Value>{next, goesOn()};
         });
     b.create<func::ReturnOp>();
-    return success();
   }
 
   /// The instructions of one worker for one step, up to the one whose kind is -1.

@@ -34,11 +34,9 @@ struct LowerCtaToLLVM : mk::impl::LowerCtaToLLVMBase<LowerCtaToLLVM> {
 
   void runOnOperation() override {
     ModuleOp module = getOperation();
-    TargetAttr target = getTarget(module);
-    if (!target) {
-      module.emitError("expects the module attribute mk.target");
+    TargetAttr target = requireTarget(module);
+    if (!target)
       return signalPassFailure();
-    }
     features = target.getFeatures();
 
     // Contexts and instructions are pointers; from here on operands are read by number, since the

@@ -15,10 +15,8 @@ namespace {
 struct LowerKinds : mk::impl::LowerKindsBase<LowerKinds> {
   void runOnOperation() override {
     ModuleOp module = getOperation();
-    if (!getTarget(module) || !getOptions(module)) {
-      module.emitError("expects the module attributes mk.target and mk.options");
+    if (!requireTarget(module) || !requireOptions(module))
       return signalPassFailure();
-    }
     for (auto program : module.getOps<mk_task::ProgramOp>()) {
       int64_t scratch = 0;
       for (auto kind : program.getOps<mk_task::KindOp>())

@@ -26,12 +26,11 @@ namespace {
 struct SplitArgmax : impl::SplitArgmaxBase<SplitArgmax> {
   void runOnOperation() override {
     SmallVector<ArgmaxOp> ops(getOperation().getFunctionBody().getOps<ArgmaxOp>());
-    TargetAttr target = getTarget(getOperation());
-    if (!ops.empty() && !target) {
-      getOperation().emitError(
-          "mk-split-argmax: expected the module attribute mk.target, found none");
+    if (ops.empty())
+      return;
+    TargetAttr target = requireTarget(getOperation());
+    if (!target)
       return signalPassFailure();
-    }
     for (ArgmaxOp op : ops)
       splitArgmax(op, target);
   }

@@ -32,12 +32,11 @@ namespace {
 struct SplitAttention : impl::SplitAttentionBase<SplitAttention> {
   void runOnOperation() override {
     SmallVector<AttentionOp> ops(getOperation().getFunctionBody().getOps<AttentionOp>());
-    OptionsAttr options = getOptions(getOperation());
-    if (!ops.empty() && !options) {
-      getOperation().emitError(
-          "mk-split-attention: expected the module attribute mk.options, found none");
+    if (ops.empty())
+      return;
+    OptionsAttr options = requireOptions(getOperation());
+    if (!options)
       return signalPassFailure();
-    }
     for (AttentionOp op : ops)
       splitAttention(op, options);
   }

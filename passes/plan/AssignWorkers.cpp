@@ -144,12 +144,9 @@ struct AssignWorkers : impl::AssignWorkersBase<AssignWorkers> {
   using AssignWorkersBase::AssignWorkersBase;
 
   void runOnOperation() override {
-    CostModel cost{getTarget(getOperation()), getOptions(getOperation())};
-    if (!cost.target || !cost.options) {
-      getOperation().emitOpError()
-          << "expected the module attributes " << kTargetAttr << " and " << kOptionsAttr;
+    CostModel cost{requireTarget(getOperation()), requireOptions(getOperation())};
+    if (!cost.target || !cost.options)
       return signalPassFailure();
-    }
     for (auto program : getOperation().getOps<ProgramOp>()) {
       FailureOr<Assignment> assignment = assign(program, cost);
       if (failed(assignment) || failed(assignment->verify()))

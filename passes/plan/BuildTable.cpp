@@ -179,12 +179,9 @@ void TableBuilder::create() {
 namespace {
 struct BuildTable : impl::BuildTableBase<BuildTable> {
   void runOnOperation() override {
-    TargetAttr target = getTarget(getOperation());
-    if (!target) {
-      getOperation().emitOpError()
-          << "expected the machine in the module attribute " << kTargetAttr;
+    TargetAttr target = requireTarget(getOperation());
+    if (!target)
       return signalPassFailure();
-    }
     for (auto program : getOperation().getOps<ProgramOp>()) {
       TableBuilder table(program, target);
       for (auto task : program.getBody().getOps<TaskOp>())

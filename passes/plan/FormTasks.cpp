@@ -58,11 +58,10 @@ private:
 
 LogicalResult Former::declareRequest() {
   constexpr StringRef arguments[] = {"tokens", "positions", "slots", "rows"};
-  OptionsAttr options = getOptions(func);
+  OptionsAttr options = requireOptions(func);
   Type indices = RankedTensorType::get({ShapedType::kDynamic}, builder.getI32Type());
   if (!options)
-    return func.emitOpError() << "expected the sizes of the program in the module attribute "
-                              << kOptionsAttr;
+    return failure();
   if (!llvm::equal(func.getArgumentTypes(), SmallVector<Type>(std::size(arguments), indices)))
     return func.emitOpError() << "expected the arguments tokens, positions, slots and rows, each "
                               << indices << ", found " << func.getFunctionType();

@@ -171,12 +171,9 @@ struct PlanMemory : impl::PlanMemoryBase<PlanMemory> {
   using PlanMemoryBase::PlanMemoryBase;
 
   void runOnOperation() override {
-    OptionsAttr options = getOptions(getOperation());
-    if (!options) {
-      getOperation().emitOpError()
-          << "expected the sizes of the program in the module attribute " << kOptionsAttr;
+    OptionsAttr options = requireOptions(getOperation());
+    if (!options)
       return signalPassFailure();
-    }
     for (auto program : getOperation().getOps<ProgramOp>()) {
       FailureOr<SmallVector<Lifetime>> lifetimes = computeLifetimes(program, options);
       if (failed(lifetimes))

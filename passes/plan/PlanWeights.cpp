@@ -167,12 +167,9 @@ struct PlanWeights : impl::PlanWeightsBase<PlanWeights> {
   using PlanWeightsBase::PlanWeightsBase;
 
   void runOnOperation() override {
-    TargetAttr target = getTarget(getOperation());
-    if (!target) {
-      getOperation().emitOpError()
-          << "expected the machine in the module attribute " << kTargetAttr;
+    TargetAttr target = requireTarget(getOperation());
+    if (!target)
       return signalPassFailure();
-    }
     for (auto program : getOperation().getOps<ProgramOp>()) {
       Declarations declarations(program);
       FailureOr<WeightPlan> plan = planStreams(program, target, declarations);

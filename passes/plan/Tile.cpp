@@ -40,12 +40,9 @@ struct Tile : impl::TileBase<Tile> {
   using TileBase::TileBase;
 
   void runOnOperation() override {
-    TargetAttr target = getTarget(getOperation());
-    if (!target) {
-      getOperation().emitOpError()
-          << "expected the machine in the module attribute " << kTargetAttr;
+    TargetAttr target = requireTarget(getOperation());
+    if (!target)
       return signalPassFailure();
-    }
     for (auto program : getOperation().getOps<ProgramOp>())
       for (auto kind : program.getBody().getOps<KindOp>())
         if (failed(tileKind(kind, target, dump)))

@@ -11,6 +11,6 @@ module attributes {mk.target = #mk.target<kind = "cpu", features = "", workers =
 }
 
 // -----
-// expected-error@+1 {{expects the module attribute mk.target}}
+// expected-error@+1 {{expected the machine in the module attribute mk.target, found none}}
 module {
 }

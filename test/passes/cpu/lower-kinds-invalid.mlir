@@ -24,8 +24,13 @@ mk_task.program @step {
 }
 
 // -----
-// expected-error@+1 {{expects the module attributes mk.target and mk.options}}
+// expected-error@+1 {{expected the machine in the module attribute mk.target, found none}}
 module {
+}
+
+// -----
+// expected-error@+1 {{expected the sizes of the program in the module attribute mk.options, found 3 : i64}}
+module attributes {mk.target = #mk.target<kind = "cpu", features = "", workers = 1, lanes = 16, bandwidth = 30>, mk.options = 3} {
 }
 
 // -----

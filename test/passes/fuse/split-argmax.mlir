@@ -15,7 +15,7 @@ func.func @step(%x: tensor<?x50xf32>) -> tensor<?xi32> {
 
 // -----
 
-// expected-error @+1 {{mk-split-argmax: expected the module attribute mk.target, found none}}
+// expected-error @+1 {{'func.func' op expected the machine in the module attribute mk.target, found none}}
 func.func @step(%x: tensor<?x50xf32>) -> tensor<?xi32> {
   %t = mk.argmax %x : (tensor<?x50xf32>) -> tensor<?xi32>
   return %t : tensor<?xi32>

@@ -18,7 +18,7 @@ func.func @step(%q: tensor<?x64xf32>, %c: !cache, %p: tensor<?xi32>, %s: tensor<
 // -----
 
 !cache = !mk.cache<2x16xbf16>
-// expected-error @+1 {{mk-split-attention: expected the module attribute mk.options, found none}}
+// expected-error @+1 {{'func.func' op expected the sizes of the program in the module attribute mk.options, found none}}
 func.func @step(%q: tensor<?x64xf32>, %c: !cache, %p: tensor<?xi32>, %s: tensor<?xi32>) -> tensor<?x64xf32> {
   %y = mk.attention %q, %c, %p, %s {scale = 0.25 : f64} : (tensor<?x64xf32>, !cache, tensor<?xi32>, tensor<?xi32>) -> tensor<?x64xf32>
   return %y : tensor<?x64xf32>
