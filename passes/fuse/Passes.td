@@ -46,10 +46,13 @@ def SplitAttention : Mk_FusePass<"mk-split-attention"> {
     **Ensures** no `mk.attention` remains.
 
     ```mlir
-    %y = mk.attention %q, %c, %positions, %slots {scale = 0.25 : f64} : ...
-    // becomes
-    %p = mk.attend %q, %c, %positions, %slots {scale = 0.25 : f64, split = 32 : i64, splits = 2 : i64} : ...
-    %y = mk.combine %p, %positions {head_dim = 16 : i64, split = 32 : i64, splits = 2 : i64} : ...
+    %y = mk.attention %q, %c, %positions, %slots {scale = 0.25 : f64}
+      : (tensor<?x64xf32>, !mk.cache<2x16xbf16>, tensor<?xi32>, tensor<?xi32>) -> tensor<?x64xf32>
+    // becomes, with split = 32 and max_length = 64
+    %p = mk.attend %q, %c, %positions, %slots {scale = 0.25 : f64, split = 32 : i64, splits = 2 : i64}
+      : (tensor<?x64xf32>, !mk.cache<2x16xbf16>, tensor<?xi32>, tensor<?xi32>) -> tensor<?x144xf32>
+    %y = mk.combine %p, %positions {head_dim = 16 : i64, split = 32 : i64, splits = 2 : i64}
+      : (tensor<?x144xf32>, tensor<?xi32>) -> tensor<?x64xf32>
     ```
   }];
 }
@@ -134,12 +137,14 @@ def FuseCombine : Mk_FusePass<"mk-fuse-combine"> {
     **Ensures** no `mk.combine` has a linear as its only reader.
 
     ```mlir
-    %a = mk.combine %p, %positions {...} : (tensor<?x144xf32>, tensor<?xi32>) -> tensor<?x64xf32>
+    %a = mk.combine %p, %positions {head_dim = 16 : i64, split = 32 : i64, splits = 2 : i64}
+      : (tensor<?x144xf32>, tensor<?xi32>) -> tensor<?x64xf32>
     %y = mk.linear %a, [%w] : (tensor<?x64xf32>, tensor<64x64xf32>) -> tensor<?x64xf32>
     // becomes
     %y = mk.linear %p, [%w] : (tensor<?x144xf32>, tensor<64x64xf32>) -> tensor<?x64xf32> prologue {
     ^bb0(%row: tensor<?x144xf32>):
-      %a = mk.combine %row, %positions {...} : (tensor<?x144xf32>, tensor<?xi32>) -> tensor<?x64xf32>
+      %a = mk.combine %row, %positions {head_dim = 16 : i64, split = 32 : i64, splits = 2 : i64}
+        : (tensor<?x144xf32>, tensor<?xi32>) -> tensor<?x64xf32>
       mk.yield %a : tensor<?x64xf32>
     }
     ```
@@ -160,11 +165,11 @@ def FuseSlice : Mk_FusePass<"mk-fuse-slice"> {
     **Ensures** no linear has a result of plain accumulators that only slices read.
 
     ```mlir
-    %gu = mk.linear %x, [%wg, %wu] : (...) -> tensor<?x192xf32>
+    %gu = mk.linear %x, [%wg, %wu] : (tensor<?x64xf32>, tensor<96x64xf32>, tensor<96x64xf32>) -> tensor<?x192xf32>
     %g = mk.slice %gu {offset = 0 : i64} : (tensor<?x192xf32>) -> tensor<?x96xf32>
     %u = mk.slice %gu {offset = 96 : i64} : (tensor<?x192xf32>) -> tensor<?x96xf32>
     // becomes
-    %g, %u = mk.linear %x, [%wg, %wu] : (...) -> (tensor<?x96xf32>, tensor<?x96xf32>) epilogue {
+    %g, %u = mk.linear %x, [%wg, %wu] : (tensor<?x64xf32>, tensor<96x64xf32>, tensor<96x64xf32>) -> (tensor<?x96xf32>, tensor<?x96xf32>) epilogue {
     ^bb0(%acc: tensor<?x192xf32>):
       %0 = mk.slice %acc {offset = 0 : i64} : (tensor<?x192xf32>) -> tensor<?x96xf32>
       %1 = mk.slice %acc {offset = 96 : i64} : (tensor<?x192xf32>) -> tensor<?x96xf32>
@@ -209,16 +214,23 @@ def FuseRope : Mk_FusePass<"mk-fuse-rope"> {
     **Ensures** where it fires, the linear returns the rotated query and the grown cache.
 
     ```mlir
-    %k, %v = mk.linear %x, [%wk, %wv] ... epilogue { ... }
-    %r = mk.rope %k, %positions, %f {head_dim = 16 : i64} : ...
-    %c1 = mk.kv_append %c, %r, %v, %positions, %slots : ...
-    // becomes
-    %c1 = mk.linear %x, [%wk, %wv] : (...) -> !mk.cache<2x16xf32> epilogue {
+    %k, %v = mk.linear %x, [%wk, %wv] : (tensor<?x64xf32>, tensor<32x64xf32>, tensor<32x64xf32>) -> (tensor<?x32xf32>, tensor<?x32xf32>) epilogue {
     ^bb0(%acc: tensor<?x64xf32>):
       %0 = mk.slice %acc {offset = 0 : i64} : (tensor<?x64xf32>) -> tensor<?x32xf32>
       %1 = mk.slice %acc {offset = 32 : i64} : (tensor<?x64xf32>) -> tensor<?x32xf32>
-      %2 = mk.rope %0, %positions, %f {head_dim = 16 : i64} : ...
-      %3 = mk.kv_append %c, %2, %1, %positions, %slots : ...
+      mk.yield %0, %1 : tensor<?x32xf32>, tensor<?x32xf32>
+    }
+    %r = mk.rope %k, %positions, %f {head_dim = 16 : i64} : (tensor<?x32xf32>, tensor<?xi32>, tensor<8xf32>) -> tensor<?x32xf32>
+    %c1 = mk.kv_append %c, %r, %v, %positions, %slots
+      : (!mk.cache<2x16xf32>, tensor<?x32xf32>, tensor<?x32xf32>, tensor<?xi32>, tensor<?xi32>) -> !mk.cache<2x16xf32>
+    // becomes
+    %c1 = mk.linear %x, [%wk, %wv] : (tensor<?x64xf32>, tensor<32x64xf32>, tensor<32x64xf32>) -> !mk.cache<2x16xf32> epilogue {
+    ^bb0(%acc: tensor<?x64xf32>):
+      %0 = mk.slice %acc {offset = 0 : i64} : (tensor<?x64xf32>) -> tensor<?x32xf32>
+      %1 = mk.slice %acc {offset = 32 : i64} : (tensor<?x64xf32>) -> tensor<?x32xf32>
+      %2 = mk.rope %0, %positions, %f {head_dim = 16 : i64} : (tensor<?x32xf32>, tensor<?xi32>, tensor<8xf32>) -> tensor<?x32xf32>
+      %3 = mk.kv_append %c, %2, %1, %positions, %slots
+        : (!mk.cache<2x16xf32>, tensor<?x32xf32>, tensor<?x32xf32>, tensor<?xi32>, tensor<?xi32>) -> !mk.cache<2x16xf32>
       mk.yield %3 : !mk.cache<2x16xf32>
     }
     ```
@@ -237,10 +249,15 @@ def FuseGlu : Mk_FusePass<"mk-fuse-glu"> {
     **Ensures** where it fires, the linear returns the gated columns.
 
     ```mlir
-    %g, %u = mk.linear %x, [%wg, %wu] ... epilogue { ... }
+    %g, %u = mk.linear %x, [%wg, %wu] : (tensor<?x64xf32>, tensor<96x64xf32>, tensor<96x64xf32>) -> (tensor<?x96xf32>, tensor<?x96xf32>) epilogue {
+    ^bb0(%acc: tensor<?x192xf32>):
+      %0 = mk.slice %acc {offset = 0 : i64} : (tensor<?x192xf32>) -> tensor<?x96xf32>
+      %1 = mk.slice %acc {offset = 96 : i64} : (tensor<?x192xf32>) -> tensor<?x96xf32>
+      mk.yield %0, %1 : tensor<?x96xf32>, tensor<?x96xf32>
+    }
     %h = mk.glu %g, %u : (tensor<?x96xf32>, tensor<?x96xf32>) -> tensor<?x96xf32>
     // becomes
-    %h = mk.linear %x, [%wg, %wu] : (...) -> tensor<?x96xf32> epilogue {
+    %h = mk.linear %x, [%wg, %wu] : (tensor<?x64xf32>, tensor<96x64xf32>, tensor<96x64xf32>) -> tensor<?x96xf32> epilogue {
     ^bb0(%acc: tensor<?x192xf32>):
       %0 = mk.slice %acc {offset = 0 : i64} : (tensor<?x192xf32>) -> tensor<?x96xf32>
       %1 = mk.slice %acc {offset = 96 : i64} : (tensor<?x192xf32>) -> tensor<?x96xf32>
@@ -263,12 +280,14 @@ def FuseArgmax : Mk_FusePass<"mk-fuse-argmax"> {
     ```mlir
     %l = mk.linear %x, [%w] : (tensor<?x64xf32>, tensor<160x64xf32>) -> tensor<?x160xf32>
     %p = mk.argmax_partial %l {block = 32 : i64} : (tensor<?x160xf32>) -> tensor<?x10xf32>
+    return %l, %p : tensor<?x160xf32>, tensor<?x10xf32>
     // becomes
-    %l, %p = mk.linear %x, [%w] : (...) -> (tensor<?x160xf32>, tensor<?x10xf32>) epilogue {
+    %l, %p = mk.linear %x, [%w] : (tensor<?x64xf32>, tensor<160x64xf32>) -> (tensor<?x160xf32>, tensor<?x10xf32>) epilogue {
     ^bb0(%acc: tensor<?x160xf32>):
       %0 = mk.argmax_partial %acc {block = 32 : i64} : (tensor<?x160xf32>) -> tensor<?x10xf32>
       mk.yield %acc, %0 : tensor<?x160xf32>, tensor<?x10xf32>
     }
+    return %l, %p : tensor<?x160xf32>, tensor<?x10xf32>
     ```
   }];
 }

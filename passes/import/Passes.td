@@ -30,10 +30,33 @@ def ConvertTorchToMk : Pass<"convert-torch-to-mk", "ModuleOp"> {
     its module path.
 
     ```mlir
-    %a = "torch.aten.silu"(%gate) : (!torch.vtensor<[1,?,96],f32>) -> !torch.vtensor<[1,?,96],f32>
-    %b = "torch.aten.mul.Tensor"(%a, %up) : (!torch.vtensor<[1,?,96],f32>, !torch.vtensor<[1,?,96],f32>) -> !torch.vtensor<[1,?,96],f32>
+    !i = !torch.vtensor<[?],si64>
+    !x = !torch.vtensor<[?,4],f32>
+    !table = !torch.vtensor<[8,4],f32>
+    func.func @step(%table: !table {mk.kind = "parameter", mk.name = "embed"},
+        %tokens: !i {mk.kind = "user_input", mk.name = "tokens"},
+        %positions: !i {mk.kind = "user_input", mk.name = "positions"},
+        %slots: !i {mk.kind = "user_input", mk.name = "slots"},
+        %rows: !i {mk.kind = "user_input", mk.name = "rows"}) -> !x {
+      %pad = "torch.constant.int"() <{value = -1 : i64}> : () -> !torch.int
+      %no = "torch.constant.bool"() <{value = false}> : () -> !torch.bool
+      %x = "torch.aten.embedding"(%table, %tokens, %pad, %no, %no)
+        : (!table, !i, !torch.int, !torch.bool, !torch.bool) -> !x
+      %a = "torch.aten.silu"(%x) : (!x) -> !x
+      %b = "torch.aten.mul.Tensor"(%a, %x) : (!x, !x) -> !x
+      %list = "torch.prim.ListConstruct"(%rows) : (!i) -> !torch.list<vtensor>
+      %r = "torch.aten.index.Tensor"(%b, %list) : (!x, !torch.list<vtensor>) -> !x
+      return %r : !x
+    }
     // becomes
-    %b = mk.glu %gate, %up : (tensor<?x96xf32>, tensor<?x96xf32>) -> tensor<?x96xf32>
+    func.func @step(%tokens: tensor<?xi32> ..., %positions: tensor<?xi32> ..., %slots: tensor<?xi32> ...,
+        %rows: tensor<?xi32> ...) -> tensor<?x4xf32> {
+      %w = mk.weight @embed : tensor<8x4xbf16>
+      %x = mk.embedding %w, %tokens : (tensor<8x4xbf16>, tensor<?xi32>) -> tensor<?x4xf32>
+      %b = mk.glu %x, %x : (tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x4xf32>
+      %r = mk.select_rows %b, %rows : (tensor<?x4xf32>, tensor<?xi32>) -> tensor<?x4xf32>
+      return %r : tensor<?x4xf32>
+    }
     ```
   }];
   let options = [

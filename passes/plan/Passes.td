@@ -25,7 +25,8 @@ def FormTasks : Pass<"mk-form-tasks", "::mlir::ModuleOp"> {
     **Ensures** one `mk_task.program @step` in place of the function.
 
     ```mlir
-    func.func @step(%tokens: tensor<?xi32>, ...) -> tensor<?x64xf32> {
+    func.func @step(%tokens: tensor<?xi32>, %positions: tensor<?xi32>, %slots: tensor<?xi32>, %rows: tensor<?xi32>)
+        -> tensor<?x64xf32> {
       %w = mk.weight @embed : tensor<64x64xbf16>
       %x = mk.embedding %w, %tokens : (tensor<64x64xbf16>, tensor<?xi32>) -> tensor<?x64xf32>
       return %x : tensor<?x64xf32>
@@ -57,10 +58,20 @@ def Tile : Pass<"mk-tile", "::mlir::ModuleOp"> {
     **Ensures** `units` on every kind and `segments` on every kind of class `tiles` or `columns`.
 
     ```mlir
-    mk_task.kind @linear class(tiles) domain(tokens) { ... }           // lanes = 16, 64 rows
-    // becomes
-    mk_task.kind @linear class(tiles) domain(tokens) units(2) segments
-      [#mk_task.segment<base = 0, limit = 64, outer = 2, stride = 32, half = 16, partner = 16>] { ... }
+    mk_task.kind @gated class(tiles) domain(tokens) {
+    ^bb0(%x: tensor<?x64xf32>, %w: tensor<192x64xf32>):
+      %y = mk.linear %x, [%w] : (tensor<?x64xf32>, tensor<192x64xf32>) -> tensor<?x96xf32> epilogue {
+      ^bb0(%acc: tensor<?x192xf32>):
+        %g = mk.slice %acc {offset = 0 : i64} : (tensor<?x192xf32>) -> tensor<?x96xf32>
+        %u = mk.slice %acc {offset = 96 : i64} : (tensor<?x192xf32>) -> tensor<?x96xf32>
+        %h = mk.glu %g, %u : (tensor<?x96xf32>, tensor<?x96xf32>) -> tensor<?x96xf32>
+        mk.yield %h : tensor<?x96xf32>
+      }
+      mk.yield %y : tensor<?x96xf32>
+    }
+    // becomes, with 16 lanes: tile i has rows 16 i of the gate and 96 + 16 i of the other
+    mk_task.kind @gated class(tiles) domain(tokens) units(6)
+      segments [#mk_task.segment<base = 0, limit = 192, outer = 1, stride = 192, half = 96, partner = 96>] {
     ```
   }];
   let options = [Option<"dump", "dump", "bool", "false", "print the plan to standard error">];
@@ -99,11 +110,19 @@ def PlanMemory : Pass<"mk-plan-memory", "::mlir::ModuleOp"> {
     be free otherwise; `mk-infer-events` sees it, since it works on bytes.
 
     ```mlir
-    mk_task.buffer @a domain(tokens) : tensor<?x64xf32>                 // read for the last time ...
-    mk_task.buffer @c domain(tokens) : tensor<?x64xf32>                 // ... before this one is written
+    mk_task.buffer @a domain(tokens) : tensor<?x64xf32>
+    mk_task.buffer @b domain(tokens) : tensor<?x64xf32>
+    mk_task.buffer @c domain(tokens) : tensor<?x64xf32>
+    mk_task.buffer @logits domain(tokens) : tensor<?x64xf32>
+    mk_task.family @first kind(@embed) [@table, @tokens] -> [@a]
+    mk_task.family @second kind(@silu) [@a] -> [@b]                     // reads @a for the last time
+    mk_task.family @third kind(@silu) [@b] -> [@c]
+    mk_task.family @fourth kind(@silu) [@c] -> [@logits]
     // becomes
     mk_task.buffer @a domain(tokens) offset(0) : tensor<?x64xf32>
+    mk_task.buffer @b domain(tokens) offset(262144) : tensor<?x64xf32>
     mk_task.buffer @c domain(tokens) offset(0) : tensor<?x64xf32>
+    mk_task.buffer @logits domain(tokens) offset(131072) : tensor<?x64xf32>
     ```
   }];
   let options = [Option<"dump", "dump", "bool", "false", "print the plan to standard error">];
@@ -121,11 +140,14 @@ def PlanWeights : Pass<"mk-plan-weights", "::mlir::ModuleOp"> {
     weights, `offset` on the others and on gathered ones, and the program's `stream` and `params` sizes.
 
     ```mlir
-    mk_task.weight @w [@w] layout(tiles) : tensor<64x64xf32>            // 2 tiles of 8192 bytes
-    mk_task.task @proj units(1, 2) worker(1) wait [] previous [] signal []
+    mk_task.weight @w [@w] layout(tiles) : tensor<160x64xf32>           // 5 tiles of 128 * 64 bytes
+    mk_task.family @proj kind(@linear) [@x, @w] -> [@y]
+    mk_task.task @proj units(0, 3) worker(0) wait [] previous [] signal []
+    mk_task.task @proj units(3, 5) worker(1) wait [] previous [] signal []
     // becomes
-    mk_task.weight @w [@w] layout(tiles) segments [...] tile_offsets array<i64: 0, 128> : tensor<64x64xf32>
-    mk_task.task @proj units(1, 2) worker(1) wait [] previous [] signal [] stream(128)
+    mk_task.weight @w [@w] layout(tiles) segments [...] tile_offsets [0, 128, 256, 384, 512] : tensor<160x64xf32>
+    mk_task.task @proj units(0, 3) worker(0) wait [] previous [] signal [] stream(0)
+    mk_task.task @proj units(3, 5) worker(1) wait [] previous [] signal [] stream(384)
     ```
   }];
   let options = [Option<"dump", "dump", "bool", "false", "print the plan to standard error">];
@@ -141,10 +163,11 @@ def BuildTable : Pass<"mk-build-table", "::mlir::ModuleOp"> {
     **Ensures** one `mk_task.table`, which from here on is what runs; the tasks remain as its explanation.
 
     ```mlir
-    mk_task.task @proj units(0, 2) worker(0) wait [] previous [] signal [] stream(0)
-    // is followed by
-    mk_task.table counts array<i64: 1> kinds [@linear] families [@proj] events []
-      words dense<[[[0, 0, 0, 2, ...], [-1, ...]]]> : tensor<1x2x32xi32>
+    mk_task.family @proj kind(@linear) [@x, @w] -> [@y]
+    mk_task.task @proj units(0, 5) worker(0) wait [] previous [] signal [] stream(0)
+    // is followed by, on one worker
+    mk_task.table counts [1] kinds [@linear] families [@proj] events []
+      words dense<[[[0, 0, 0, 5, ...], [-1, ...]]]> : tensor<1x2x32xi32>
     ```
   }];
 }
@@ -183,6 +206,8 @@ def InferEvents : Pass<"mk-infer-events", "::mlir::ModuleOp"> {
     **Ensures** that every order of running the tasks that obeys the waits gives what the model's order gives.
 
     ```mlir
+    mk_task.family @produce kind(@silu) [@x] -> [@u]
+    mk_task.family @consume kind(@silu) [@u] -> [@v]
     mk_task.task @produce units(0, 2) worker(0) wait [] previous [] signal []
     mk_task.task @consume units(0, 2) worker(1) wait [] previous [] signal []
     // becomes
@@ -208,9 +233,15 @@ def ElideEvents : Pass<"mk-elide-events", "::mlir::ModuleOp"> {
     **Requires** waits that can all be met. **Ensures** the same order between tasks with the fewest waits.
 
     ```mlir
-    mk_task.task @c units(0, 2) worker(1) wait [@a.done, @b.done] previous [] signal []
-    // becomes, where every task that signals @b.done waits for @a.done
-    mk_task.task @c units(0, 2) worker(1) wait [@b.done] previous [] signal []
+    mk_task.event @a.done arrivals(1)
+    mk_task.event @b.done arrivals(1)
+    mk_task.task @a units(0, 2) worker(0) wait [] previous [] signal [@a.done]
+    mk_task.task @b units(0, 2) worker(1) wait [@a.done] previous [] signal [@b.done]
+    mk_task.task @c units(0, 2) worker(0) wait [@a.done, @b.done] previous [] signal []
+    // becomes
+    mk_task.task @a units(0, 2) worker(0) wait [] previous [] signal [@a.done]
+    mk_task.task @b units(0, 2) worker(1) wait [@a.done] previous [] signal [@b.done]
+    mk_task.task @c units(0, 2) worker(0) wait [@b.done] previous [] signal []
     ```
   }];
 }
@@ -242,8 +273,14 @@ def VerifySchedule : Pass<"mk-verify-schedule", "::mlir::ModuleOp"> {
     **Requires** a `mk_task.table`. **Ensures** the above; the module is unchanged.
 
     ```mlir
-    // error: task 'consume' units [0, 2) on worker 1 reads buffer 'x' columns [0, 64) in bytes [0, 1024) that
-    // task 'produce' units [0, 2) on worker 0 writes: no event orders them
+    mk_task.family @produce kind(@silu) [@x] -> [@u]
+    mk_task.family @consume kind(@silu) [@u] -> [@v]
+    mk_task.event @consume.done arrivals(1)
+    mk_task.task @produce units(0, 2) worker(0) wait [] previous [@consume.done] signal []
+    mk_task.task @consume units(0, 2) worker(1) wait [] previous [] signal [@consume.done]
+    // is refused, once it is a table
+    error: task 'consume' units [0, 2) on worker 1 reads buffer 'u' columns [0, 64) in bytes [131072, 262144) that
+      task 'produce' units [0, 2) on worker 0 writes: no event orders them
     ```
   }];
 }
