@@ -60,7 +60,7 @@ def gguf_model(file: GgufFile) -> tuple[Any, dict[str, Any]]:
 def _quick_reader(file: GgufFile, vocabulary_size_known: bool) -> Iterator[None]:
     """Spares transformers the vocabulary: gguf's reader makes several objects of each entry, which takes seconds.
 
-    The vocabulary says something about the model only if its size is stated nowhere else (`vocabulary_size_known` False).
+    The vocabulary says something about the model only if its size is stated nowhere else.
     """
     import gguf
 
