@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import json
 import os
@@ -230,6 +231,42 @@ def test_a_failing_export_names_the_module_and_prints_nothing(capfd: pytest.Capt
     assert capfd.readouterr() == ("", "")
 
 
+def test_an_import_leaves_the_process_as_it_was() -> None:
+    def state() -> tuple[bool, bool]:
+        return gc.isenabled(), torch.fx.config.do_not_emit_stack_traces
+
+    before = state()
+    import_model(tiny_llama())
+    assert state() == before == (True, False)
+    with pytest.raises(ImportModelError):
+        import_model("/nowhere/at/all")
+    broken = tiny_llama()
+    broken.model.norm.forward = lambda x: x * int(x.sum())
+    with pytest.raises(ImportModelError):
+        import_model(broken)
+    assert state() == before
+    gc.disable()
+    try:
+        import_model(tiny_llama())
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+
+
+def test_grad_mode_leaves_no_trace() -> None:
+    plain, switching = tiny_llama(), tiny_llama()
+    mlp = switching.model.layers[1].mlp
+    forward = type(mlp).forward
+
+    class Switched(type(mlp)):  # type: ignore[misc]
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            with torch.enable_grad():
+                return forward(self, x)
+
+    mlp.__class__ = Switched
+    assert import_model(switching).text == import_model(plain).text
+
+
 def test_tokens_may_only_meet_in_attention() -> None:
     model = tiny_llama()
     norm = model.model.layers[1].input_layernorm
@@ -354,6 +391,9 @@ def test_gguf(tmp_path: Path) -> None:
     model, _ = gguf_model(GgufFile(path))
     theirs = load_gguf_checkpoint(str(path), return_tensors=True, model_to_load=model)["tensors"]
     assert set(theirs) == set(result.weights)
+    assert gguf_model(GgufFile(path))[1] == load_gguf_checkpoint(str(path))["config"], (
+        "without the vocabulary as with it"
+    )
     for name in ("norm", "layers.3.self_attn.q_proj", "layers.29.self_attn.k_proj", "layers.7.mlp.down_proj"):
         name = f"model.{name}.weight"
         np.testing.assert_array_equal(result.weights[name], theirs[name].numpy())

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.overrides import TorchFunctionMode
 
 from mk.errors import ImportModelError
 from mk.importer.attention import INTERFACE, Trace, register, tracing
@@ -39,11 +40,22 @@ class Step(torch.nn.Module):
         self, tokens: torch.Tensor, positions: torch.Tensor, slots: torch.Tensor, rows: torch.Tensor
     ) -> torch.Tensor:
         self._trace.positions, self._trace.slots = positions, slots
-        output = self.model(
-            input_ids=tokens[None], position_ids=positions[None], use_cache=False, logits_to_keep=rows
-        )
+        with _NoGradOperators():
+            output = self.model(
+                input_ids=tokens[None], position_ids=positions[None], use_cache=False, logits_to_keep=rows
+            )
         logits: torch.Tensor = output.logits[0]
         return logits
+
+
+class _NoGradOperators(TorchFunctionMode):
+    """Keeps the model's switches of grad mode, which change no value, out of its graph.
+
+    torch would make an operator of each, and then cut the graph into pieces at these and put it together again.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return None if func is torch._C._set_grad_enabled else func(*args, **(kwargs or {}))
 
 
 @dataclass
@@ -74,7 +86,7 @@ def export_step(model: Any) -> Exported:
         # Sizes that differ from each other and from 0 and 1, which torch.export would take for constants.
         example = tuple(torch.zeros(size, dtype=torch.int64) for size in (6, 6, 6, 3))
     try:
-        with torch.no_grad(), tracing(trace), _quiet():
+        with torch.no_grad(), tracing(trace), _quiet(), _no_stack_traces():
             program = torch.export.export(
                 Step(model, trace), example, strict=False, dynamic_shapes=({0: n}, {0: n}, {0: n}, {0: r})
             )
@@ -153,6 +165,17 @@ def _mutates(node: torch.fx.Node) -> bool:
     return schema is not None and any(
         a.alias_info is not None and a.alias_info.is_write for a in schema.arguments
     )
+
+
+@contextlib.contextmanager
+def _no_stack_traces() -> Iterator[None]:
+    """Nodes need only the path of their module; a Python stack for each of them takes a tenth of the export."""
+    config = torch.fx.config
+    before, config.do_not_emit_stack_traces = config.do_not_emit_stack_traces, True
+    try:
+        yield
+    finally:
+        config.do_not_emit_stack_traces = before
 
 
 @contextlib.contextmanager

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import contextlib
-import struct
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -48,7 +47,7 @@ def gguf_model(file: GgufFile) -> tuple[Any, dict[str, Any]]:
             )
     try:
         # AutoConfig.from_pretrained would do the same, but read the file, with its slow vocabulary, twice.
-        with _quick_reader(skip_strings=architecture + ".vocab_size" in file.keys):
+        with _quick_reader(file, vocabulary_size_known=architecture + ".vocab_size" in file.keys):
             metadata: dict[str, Any] = load_gguf_checkpoint(str(path), return_tensors=False)["config"]
         options = dict(metadata)
         config = AutoConfig.for_model(options.pop("model_type"), **options)
@@ -58,25 +57,21 @@ def gguf_model(file: GgufFile) -> tuple[Any, dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def _quick_reader(skip_strings: bool) -> Iterator[None]:
-    """Spares transformers the vocabulary: gguf's reader makes several objects of each string, which takes seconds.
+def _quick_reader(file: GgufFile, vocabulary_size_known: bool) -> Iterator[None]:
+    """Spares transformers the vocabulary: gguf's reader makes several objects of each entry, which takes seconds.
 
-    The vocabulary says something about the model only if its size is stated nowhere else (`skip_strings` False).
+    The vocabulary says something about the model only if its size is stated nowhere else.
     """
     import gguf
 
     class Reader(gguf.GGUFReader):
         def _get_field_parts(self, orig_offs: int, raw_type: int) -> Any:
-            array, string = gguf.GGUFValueType.ARRAY, gguf.GGUFValueType.STRING
-            if raw_type != array or struct.unpack_from("<I", self.data, orig_offs)[0] != string:
-                return super()._get_field_parts(orig_offs, raw_type)
-            buffer, at = memoryview(self.data), orig_offs + 12
-            for _ in range(struct.unpack_from("<Q", buffer, orig_offs + 4)[0]):
-                at += 8 + struct.unpack_from("<Q", buffer, at)[0]
-            return at - orig_offs, [], [], [array, string]
+            if orig_offs in file.tokenizer_arrays:
+                return file.tokenizer_arrays[orig_offs], [], [], [gguf.GGUFValueType.ARRAY]
+            return super()._get_field_parts(orig_offs, raw_type)
 
     original = gguf.GGUFReader
-    if skip_strings and sys.byteorder == "little":
+    if vocabulary_size_known and sys.byteorder == "little":
         gguf.GGUFReader = Reader
     try:
         yield

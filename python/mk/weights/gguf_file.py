@@ -37,11 +37,15 @@ class GgufTensor:
 
 
 class GgufFile:
-    """The header of a GGUF file, checked, and access to its tensors. Raises WeightError if the file is damaged."""
+    """The header of a GGUF file, checked, and access to its tensors. Raises WeightError if the file is damaged.
+
+    `tokenizer_arrays` are the arrays of the vocabulary in the metadata: their sizes by their offset, both in bytes.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.keys: list[str] = []
+        self.tokenizer_arrays: dict[int, int] = {}
         self._texts: dict[str, str] = {}
         self.tensors: dict[str, GgufTensor] = {}
         self._alignment = 32
@@ -96,7 +100,10 @@ class GgufFile:
             elif kind == _STRING:
                 self._texts[key] = self._string()
             else:
+                begin = self._at
                 self._skip(kind)
+                if kind == _ARRAY and key.startswith("tokenizer."):
+                    self.tokenizer_arrays[begin] = self._at - begin
             self.keys.append(key)
         found = [self._tensor_info() for _ in range(tensor_count)]
         start = -(-self._at // self._alignment) * self._alignment
