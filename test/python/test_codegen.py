@@ -49,7 +49,7 @@ class GuardedMemory(Memory):
 
 @pytest.fixture(autouse=True)
 def guard(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mk.runtime.engine.Memory", GuardedMemory)
+    monkeypatch.setattr("mk.runtime.device.Memory", GuardedMemory)
 
 
 @functools.cache
@@ -280,7 +280,7 @@ def test_a_page_that_held_nan_is_as_good_as_new() -> None:
     with program(replace(UNEVEN), options()).engine(model.weights) as engine:
         clean = engine.step(*chunk(tokens, range(4), 0))
         engine.reset(0)
-        engine._memory["kv"].bytes[:] = 0xFF
-        assert np.isnan(engine._memory["kv"].view(0, "float32", 1)).all()
+        engine._device.memory["kv"].bytes[:] = 0xFF
+        assert np.isnan(engine._device.memory["kv"].view(0, "float32", 1)).all()
         again = engine.step(*chunk(tokens, range(4), 0))
     same([clean], [again])
