@@ -63,8 +63,9 @@ def compile_ir(
     quicker. From there come constants, tokenizer, special tokens and the place of the weights. Without a model the
     program has none of them: give `engine(weights=...)` a mapping with every name of `Program.parameters()`.
 
-    `options`: see `mk.compiler.Options`. From level fused on the module states its own, and from level mk on its dtype:
-    others are refused. A plan is proved again, as edited. `ir` is not changed, and nothing is cached.
+    `options`: see `mk.compiler.Options`; by default what the module was made with, of which only a max_length within
+    a page is not in it. From level fused on they come too late, from level mk on the dtype does, and others than the
+    module's are refused. A plan is proved again, as edited. `ir` is not changed, and nothing is cached.
 
     Raises CompileError, or its PassError with the place in the text, if the module does not compile.
     """
@@ -121,7 +122,7 @@ def _base(model: Any, progress: Progress | None) -> _Base:
 
 
 def _options(module: Module, level: str, given: Mapping[str, Any]) -> Options:
-    """`given`, where the module does not say it already. Raises CompileError if both say it and differ."""
+    """`given`, and what the module says for the rest. Raises CompileError if `given` comes too late for this level."""
     from mk.compiler import Options
     from mk.compiler.driver import LEVELS
 
@@ -130,28 +131,28 @@ def _options(module: Module, level: str, given: Mapping[str, Any]) -> Options:
         raise CompileError(f"the module is at level {level}; code comes from one at torch, mk, fused or plan")
     stated = _stated(module, level)
     made = Options.of(**{**stated, **given})
+    fixed = {"torch": (), "mk": ("dtype",)}.get(level, (*stated, "target", "without"))
     for name in given:
-        if level in ("fused", "plan") and name in ("target", "without"):
-            raise CompileError(f"option {name}: fixed before level {level}; give it to mk.lower_module")
-        if name == "max_length" and made.length == stated.get(name, made.length):
-            continue  # where the last page ends is not in the module
-        if name in stated and stated[name] != getattr(made, name):
-            raise CompileError(
-                f"option {name} is {given[name]}, but the module at level {level} was made with {stated[name]}; "
-                "give it to mk.lower_module"
-            )
+        if name not in fixed or stated.get(name) == given[name]:
+            continue
+        if name == "max_length" and made.length == stated[name]:
+            continue  # a module counts whole pages, so this is still to be said
+        found = f"made with {stated[name]}" if name in stated else f"past the choice of {name}"
+        raise CompileError(
+            f"option {name} is {given[name]}, but the module at level {level} was {found}; give it to mk.lower_module"
+        )
     return made
 
 
 def _stated(module: Module, level: str) -> dict[str, Any]:
-    """The options that a module of this level was made with, as far as it has them."""
-    if level == "torch":
-        return {}
-    types = {value.type for op in module.walk() if op.name == "mk.weight" for value in op.results}
-    types |= {op.attributes["type"] for op in module.walk() if op.name == "mk_task.weight"}
-    stated: dict[str, Any] = {"dtype": "bfloat16" if any("bf16" in text for text in types) else "float32"}
+    """The options that a module of this level was made with, as far as it says so."""
+    stated: dict[str, Any] = {}
+    if level != "torch":
+        types = {value.type for op in module.walk() if op.name == "mk.weight" for value in op.results}
+        types |= {op.attributes["type"] for op in module.walk() if op.name == "mk_task.weight"}
+        stated["dtype"] = "bfloat16" if any("bf16" in text for text in types) else "float32"
     attributes = module.operation.attributes
-    if level in ("fused", "plan") and {"mk.options", "mk.target"} <= set(attributes):
+    if {"mk.options", "mk.target"} <= set(attributes):
         stated |= {name: int(value) for name, value in attributes["mk.options"].fields.items()}
         stated["workers"] = int(attributes["mk.target"].fields["workers"])
     return stated
