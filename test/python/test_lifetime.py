@@ -89,19 +89,37 @@ def test_close_ends_a_generation():
     assert list(tokens) == []
 
 
+def test_close_while_another_thread_takes_tokens_says_so():
+    engine = fake.program(microseconds=20_000).engine()
+    taken: list[int] = []
+    thread = threading.Thread(target=lambda: taken.extend(engine.generate([1], max_new_tokens=20)))
+    thread.start()
+    time.sleep(0.1)
+    with pytest.raises(InputError, match="a generation is under way in another thread"):
+        engine.close()
+    thread.join()
+    assert taken == fake.expected_tokens([1], 20)
+    engine.close()
+
+
 def test_logits_outlive_the_engine():
     with fake.program().engine() as engine:
         logits = engine.step([3], [0], [0])
     np.testing.assert_array_equal(logits[0], fake.expected_row([3]))
 
 
-def test_engines_give_their_threads_and_memory_back():
+@pytest.mark.parametrize("close", [True, False])
+def test_engines_give_their_threads_and_memory_back(close: bool):
     def threads() -> int:
         return len(os.listdir("/proc/self/task"))
 
     before = threads()
     for _ in range(20):
-        fake.program().engine()  # not even closed
+        engine = fake.program().engine()
+        list(engine.generate([1], max_new_tokens=3))
+        if close:
+            engine.close()
+        del engine
     assert threads() <= before + 2
 
 

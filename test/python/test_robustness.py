@@ -7,9 +7,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
+import fake_program as fake
 import mk
 import numpy as np
 import pytest
@@ -47,6 +49,40 @@ print(next(generation))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+LEAVE_ALONE = "next(engine.generate([1], max_new_tokens=32))"
+LEAVE_OPEN = "generation = engine.generate([1], max_new_tokens=32)\nnext(generation)"
+LEAVE_A_THREAD = """
+import threading
+threading.Thread(target={work}, daemon=True).start()
+time.sleep(0.5)
+"""
+
+
+@pytest.mark.parametrize(
+    "leave",
+    [
+        LEAVE_ALONE,
+        LEAVE_OPEN,
+        LEAVE_A_THREAD.format(work="lambda: list(engine.generate([1], max_new_tokens=32))"),
+        LEAVE_A_THREAD.format(work="lambda: engine.step([1] * 32, range(32), [0] * 32)"),
+    ],
+    ids=["alone", "open", "thread", "step"],
+)
+def test_leaving_does_not_wait_for_the_rest_of_a_generation(tmp_path: Path, leave: str) -> None:
+    fake.program().save(tmp_path / "fake.mkp")
+    code = f"""
+import sys, time
+sys.path.insert(0, {str(fake.HERE)!r})
+import fake_program, mk
+engine = mk.load({str(tmp_path / "fake.mkp")!r}).engine(fake_program.weights(microseconds=1_000_000))
+{leave}
+print(time.monotonic())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert time.monotonic() - float(done.stdout) < 5  # all of it takes 32 s, or 8 s for the step
 
 
 def test_close_ends_every_generation(saved: Path) -> None:

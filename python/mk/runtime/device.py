@@ -57,7 +57,6 @@ class Device:
         self._closed = self._stalled = False
         self._busy = threading.Lock()
         self._generations: weakref.WeakSet[Generator[int, None, None]] = weakref.WeakSet()
-        self._freed: list[bool] = []  # holds something once the threads and the memory are gone
 
     def start_workers(self, stall_seconds: float) -> None:
         """Starts the threads. Raises MkError if the system has none to give."""
@@ -80,7 +79,7 @@ class Device:
             list(self.memory.values()),
             self._table,
             self._generations,
-            self._freed,
+            self._busy,
         )
 
     def check_usable(self) -> None:
@@ -130,25 +129,29 @@ class Device:
                     seen = index + 1
                     yield int(mailbox[2 * index + 1])
         finally:
-            if not self._freed:
-                self._finish()
+            self._finish()
 
     @property
     def drawn(self) -> int:
-        """Tokens that the last `draw` has put into the mailbox, taken or not; 0 once the memory is gone."""
-        return 0 if self._freed else int(self.request["mailbox_count"][0])
+        """Tokens that the last `draw` has put into the mailbox, taken or not."""
+        return int(self.request["mailbox_count"][0])
 
     def close(self) -> None:
         """Ends a generation under way and the threads, and frees the memory. A second call does nothing."""
         if self._closed:
             return
         for generation in list(self._generations):
-            generation.close()
+            try:
+                generation.close()
+            except ValueError as error:
+                raise InputError(
+                    "the engine is busy: a generation is under way in another thread; end it there first"
+                ) from error
         with _held(self._busy):
             self._closed = True
-            self.logits = self.logits[:0].copy()
-            self._finalizer()
-            del self.memory, self.request
+        self.logits = self.logits[:0].copy()
+        self._finalizer()
+        del self.memory, self.request
 
     # ------------------------------------------------------------------------------------------------------- one run
 
@@ -226,20 +229,17 @@ def _destroy(
     memories: list[Memory],
     table: np.ndarray[Any, Any],
     generations: weakref.WeakSet[Generator[int, None, None]],
-    freed: list[bool],
+    busy: threading.Lock,
 ) -> None:
     # At the interpreter's end a generation may still run: its workers must stop before their memory goes.
     for generation in list(generations):
         with contextlib.suppress(ValueError, MkError):  # it is executing in a thread that will not return
             generation.close()
-    freed.append(True)
-    if library().mk_engine_destroy(handle):
+    if busy.locked() or library().mk_engine_destroy(handle):
+        # That thread, or a worker of a stalled engine, may look at all of this until the process is gone.
         code.keep()
         for memory in memories:
             memory.keep()
-        _kept.append(table)
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(table))
     else:
         code.close()
-
-
-_kept: list[Any] = []  # what parked threads of stalled engines may still read
