@@ -163,4 +163,5 @@ def test_a_generation_without_pages_leaves_its_slot_as_it_was():
         with pytest.raises(InputError, match="2 free pages of 4 positions, but slot 0 needs 3 more"):
             list(engine.generate(PROMPT, max_new_tokens=1))
         assert engine.length(0) == 2
+        engine.step([5] * 4, range(1, 5), [1] * 4)  # takes the free page, and must take no other
         np.testing.assert_array_equal(engine.step([3], [2], [0])[0], fake.expected_row([1, 2, 3]))

@@ -117,8 +117,9 @@ def test_weights_that_are_not_finite_are_refused(value: float) -> None:
         program.engine()
 
 
+@pytest.mark.parametrize("begin", [0, 1 << 18], ids=["all", "the end"])
 def test_a_damaged_cache_entry_is_made_again(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begin: int
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.delenv("MK_CACHE", raising=False)
@@ -132,7 +133,9 @@ def test_a_damaged_cache_entry_is_made_again(
     assert answer() == (True, expected)
     (entry,) = (tmp_path / "mk" / "weights").iterdir()
     data = bytearray(entry.read_bytes())
-    data[4096:] = bytes(len(data) - 4096)  # what a crash before the disk was written leaves
+    begin += 4096  # the header
+    assert any(data[begin : begin + 4096])
+    data[begin:] = bytes(len(data) - begin)  # what a crash before the disk was written leaves
     entry.write_bytes(data)
     assert answer() == (False, expected)
 
