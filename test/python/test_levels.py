@@ -158,6 +158,16 @@ def test_what_is_no_module_of_a_model_is_refused(text: str) -> None:
         mk.compile_ir(module)
 
 
+def test_going_on_needs_no_importer(program: mk.Program, text: str, tmp_path: Path) -> None:
+    program.save(tmp_path / "tiny.mkp")
+    (tmp_path / "mk.mlir").write_text(text)
+    script = (
+        "import sys, mk; mk.compile_ir(open('mk.mlir').read(), 'tiny.mkp'); "
+        "assert not {'torch', 'transformers', 'mk.importer'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)
+
+
 def test_the_command_prints_locations_where_it_is_asked_to(folder: Path, tmp_path: Path) -> None:
     def printed(*options: str) -> str:
         command = [
