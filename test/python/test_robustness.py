@@ -76,13 +76,13 @@ def test_leaving_does_not_wait_for_the_rest_of_a_generation(tmp_path: Path, leav
 import sys, time
 sys.path.insert(0, {str(fake.HERE)!r})
 import fake_program, mk
-engine = mk.load({str(tmp_path / "fake.mkp")!r}).engine(fake_program.weights(microseconds=1_000_000))
+engine = mk.load({str(tmp_path / "fake.mkp")!r}).engine(fake_program.weights(microseconds=900_000))
 {leave}
 print(time.monotonic())
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
-    assert time.monotonic() - float(done.stdout) < 5  # all of it takes 32 s, or 8 s for the step
+    assert time.monotonic() - float(done.stdout) < 5  # all of it takes 29 s, or 7 s for the step
 
 
 def test_close_ends_every_generation(saved: Path) -> None:
@@ -117,9 +117,9 @@ def test_weights_that_are_not_finite_are_refused(value: float) -> None:
         program.engine()
 
 
-@pytest.mark.parametrize("begin", [0, 1 << 18], ids=["all", "the end"])
+@pytest.mark.parametrize(("begin", "end"), [(0, None), (1 << 18, (1 << 18) + 4096)], ids=["all", "a block"])
 def test_a_damaged_cache_entry_is_made_again(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begin: int
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begin: int, end: int | None
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.delenv("MK_CACHE", raising=False)
@@ -133,9 +133,9 @@ def test_a_damaged_cache_entry_is_made_again(
     assert answer() == (True, expected)
     (entry,) = (tmp_path / "mk" / "weights").iterdir()
     data = bytearray(entry.read_bytes())
-    begin += 4096  # the header
-    assert any(data[begin : begin + 4096])
-    data[begin:] = bytes(len(data) - begin)  # what a crash before the disk was written leaves
+    lost = slice(4096 + begin, len(data) if end is None else 4096 + end)  # behind the header
+    assert any(data[lost])
+    data[lost] = bytes(len(data[lost]))  # what a crash before the disk was written leaves
     entry.write_bytes(data)
     assert answer() == (False, expected)
 
