@@ -47,14 +47,14 @@ def lower_module(
 
 
 def compile_ir(
-    ir: Module | str,
+    ir: Module | str | os.PathLike[str],
     model: Any = None,
     *,
     progress: Progress | None = None,
     dump: str | os.PathLike[str] | None = None,
     **options: Any,
 ) -> Program:
-    """Compiles a module of level torch, mk, fused or plan, or its text: the way on from `lower_module` and a dump.
+    """Compiles a module of level torch, mk, fused or plan, its text or a file of it: on from `lower_module` or a dump.
 
         >>> text = mk.lower_module(model, to="fused").text(locations=True)
         >>> program = mk.compile_ir(text.replace(...), model)
@@ -73,7 +73,13 @@ def compile_ir(
     from mk.compiler.driver import find_level
     from mk.ir import Module
 
+    if isinstance(ir, os.PathLike):
+        ir = _read(Path(ir))
     module = Module.parse(ir) if isinstance(ir, str) else ir
+    if not isinstance(module, Module):
+        raise CompileError(
+            f"expected an mk.ir.Module, its text or the path of a file, found {type(ir).__name__}"
+        )
     level = find_level(module)
     chosen = _options(module, level, options)
     began = time.perf_counter()
@@ -88,6 +94,13 @@ def compile_ir(
     program.files, program.source, program.weights = base.files, base.source, base.weights
     program.seconds = {"import": imported - began, "compile": time.perf_counter() - imported}
     return program
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CompileError(f"{path}: cannot be read as the text of a module: {error}") from error
 
 
 @dataclasses.dataclass

@@ -122,6 +122,15 @@ def test_busy_engine_refuses_a_second_call(engine: Any):
     assert engine.step([1], [0], [1]).shape == (1, fake.VOCABULARY)
 
 
+@pytest.fixture
+def ctrl_c():
+    """Python's own answer to Ctrl-C; a shell's background jobs, such as this one may be, ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_ends_a_generation_and_the_engine_lives_on():
     with fake.program(microseconds=50_000).engine() as engine:
         timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
@@ -133,6 +142,7 @@ def test_ctrl_c_ends_a_generation_and_the_engine_lives_on():
         assert list(engine.generate([2], max_new_tokens=2)) == fake.expected_tokens([2], 2)
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_in_a_step_forgets_what_was_not_written():
     with fake.program(microseconds=100_000).engine() as engine:
         engine.step([1], [0], [0])

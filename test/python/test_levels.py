@@ -141,7 +141,16 @@ def test_options_that_still_count_are_taken(text: str) -> None:
     )  # of 96 in pages
 
 
+def test_a_file_of_a_dump_goes_on(folder: Path, program: mk.Program, tmp_path: Path) -> None:
+    mk.lower_module(folder, to="fused", dump=tmp_path, **OPTIONS)
+    assert mk.compile_ir(tmp_path / "3.fused.mlir", program).code == program.code
+    with pytest.raises(mk.CompileError, match="nothing: cannot be read as the text of a module"):
+        mk.compile_ir(tmp_path / "nothing")
+
+
 def test_what_is_no_module_of_a_model_is_refused(text: str) -> None:
+    with pytest.raises(mk.CompileError, match=r"expected an mk\.ir\.Module, its text or .*, found int"):
+        mk.compile_ir(3)  # type: ignore[arg-type]
     with pytest.raises(mk.CompileError, match=r"module:1:1: error: custom op 'mk.nothing'"):
         mk.compile_ir("mk.nothing")
     with pytest.raises(mk.CompileError, match="found no torch, mk or mk_task operation"):
