@@ -79,7 +79,7 @@ def _memory(model: str) -> dict[str, Any]:
     program = open_program(model)
     sizes, arenas = program.manifest["sizes"], program.manifest["arenas"]
     # A pool for one sequence, all of it used: memory that nobody touches would flatter the figure.
-    with program.engine(pool_pages=sizes["max_length"] // sizes["page"]) as engine:
+    with program.engine(pool_pages=sizes["slot_pages"]) as engine:
         for _ in engine.generate([1] * (engine.max_length - 8), max_new_tokens=8):
             pass
         return {

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from mk.errors import MkError as MkError
     from mk.errors import PackageError as PackageError
     from mk.errors import WeightError as WeightError
+    from mk.levels import compile_ir as compile_ir
+    from mk.levels import lower_module as lower_module
     from mk.llm import LLM as LLM
     from mk.program import Program as Program
     from mk.program import load as load
@@ -48,6 +50,8 @@ _ERRORS = (
 )
 _HOMES = dict.fromkeys(_ERRORS, "mk.errors") | {
     "compile_module": "mk.build",
+    "compile_ir": "mk.levels",
+    "lower_module": "mk.levels",
     "load": "mk.program",
     "Program": "mk.program",
     "LLM": "mk.llm",
@@ -63,10 +67,12 @@ __all__ = [
     "Program",
     "WeightError",
     "__version__",
+    "compile_ir",
     "compile_module",
     "errors",
     "ir",
     "load",
+    "lower_module",
 ]
 
 

@@ -10,9 +10,11 @@ import hashlib
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 import mk
 from mk.errors import CompileError, PackageError
@@ -21,9 +23,8 @@ from mk.runtime import cache, text
 from mk.runtime.validate import FORMAT
 
 if TYPE_CHECKING:
-    from mk.compiler import Options
+    from mk.compiler import Compiled, Options
     from mk.importer import ImportedModel
-    from mk.ir import Module
 
 Progress = Callable[[str], None]
 
@@ -50,6 +51,8 @@ def compile_module(
     Raises CompileError, naming the module path and the reason, if the model or an option is not supported, and
     WeightError if the checkpoint does not fit the model.
     """
+    if type(model).__module__ == "mk.ir.module":
+        raise CompileError("the model is an mk.ir.Module; mk.compile_ir goes on from there")
     options = {
         "target": target,
         "dtype": dtype,
@@ -62,7 +65,7 @@ def compile_module(
     Options.of(**options)  # a mistake shows before the model is read
     began = time.perf_counter()
     use_cache = use_cache and dump is None
-    place = _place(model)
+    place = find_place(model)
     entry = None
     if use_cache and place is not None and (files := cache.files_identity(place)) is not None:
         entry = _entry(files, options)
@@ -84,7 +87,7 @@ def compile_module(
     program = _compile(imported, options, None if dump is None else Path(dump), report, began)
     program.source = os.fspath(place) if place is not None else None
     report("tokenizer")
-    program.files = _files(place if place is not None else getattr(model, "name_or_path", None))
+    program.files = model_files(place if place is not None else getattr(model, "name_or_path", None))
     if entry is not None:
         cache.write(entry, program.save)
     return program
@@ -101,51 +104,47 @@ def _compile(
 
     now = time.perf_counter()
     report("compile")
-    compiled = compile_text(imported.text, _options(imported, options), dump)
-    facts = imported.config
+    compiled = compile_text(imported.text, options_for(imported, options), dump)
+    program = assemble(compiled, imported.constants, facts_of(imported))
+    program.weights = imported.weights
+    program.seconds = {"import": now - began, "compile": time.perf_counter() - now}
+    return program
+
+
+def assemble(compiled: Compiled, constants: Mapping[str, np.ndarray[Any, Any]], facts: Facts) -> Program:
+    """The program, with those constants that it reads."""
     wanted = {name for weight in compiled.manifest["weights"] for name in weight["sources"]}
     return Program(
         compiled.manifest,
         dict(compiled.arrays),
         compiled.code,
-        {name: value for name, value in imported.constants.items() if name in wanted},
-        Facts(
-            facts.class_name,
-            facts.max_length,
-            facts.eos_token_ids,
-            facts.bos_token_id,
-            facts.generation,
-            imported.tied,
-        ),
-        weights=imported.weights,
-        seconds={"import": now - began, "compile": time.perf_counter() - now},
+        {name: value for name, value in constants.items() if name in wanted},
+        facts,
     )
 
 
-def lower_module(
-    model: Any, to: str, *, progress: Progress | None = None, dump: Path | None = None, **options: Any
-) -> Module:
-    """The module of a model at a level (torch, mk, fused, plan, cta or llvm), without the cache; to look at it.
-
-    `model` and `options`: see `compile_module`. `dump`: a folder for the module after each level on the way. Raises
-    CompileError if the model, an option or the level is not supported.
-    """
-    from mk.compiler import lower_text
-    from mk.importer import import_model
-
-    place = _place(model)
-    imported = import_model(place if place is not None else model, progress=progress)
-    return lower_text(imported.text, _options(imported, options), to, dump)
+def facts_of(imported: ImportedModel) -> Facts:
+    """What a program keeps of an import."""
+    facts = imported.config
+    return Facts(
+        facts.class_name,
+        facts.max_length,
+        facts.eos_token_ids,
+        facts.bos_token_id,
+        facts.generation,
+        imported.tied,
+    )
 
 
-def _options(imported: ImportedModel, options: dict[str, Any]) -> Options:
+def options_for(imported: ImportedModel, options: Mapping[str, Any]) -> Options:
+    """The options, with max_length at most what the model was made for."""
     from mk.compiler import Options
 
     made, most = Options.of(**options), imported.config.max_length
     return made if most is None else dataclasses.replace(made, max_length=min(made.max_length, most))
 
 
-def _place(model: Any) -> Path | None:
+def find_place(model: Any) -> Path | None:
     """The folder or file of a model that is given by name. Raises CompileError if it is not on this machine."""
     if not isinstance(model, str | os.PathLike):
         return None
@@ -186,7 +185,7 @@ def _fingerprint(imported: ImportedModel) -> str:
     return digest.hexdigest()
 
 
-def _files(place: Any) -> dict[str, bytes]:
+def model_files(place: Any) -> dict[str, bytes]:
     """The model's text files. Without a tokenizer.json, transformers makes one, also from a GGUF file."""
     if not isinstance(place, str | os.PathLike) or not Path(place).exists():
         return {}

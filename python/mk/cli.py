@@ -6,16 +6,19 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mk.terminal import ask, one_line_warnings, phases, print_pieces
+
 if TYPE_CHECKING:
     from mk.llm import LLM
-    from mk.program import Program
+
+INTERRUPTED = 130  # what a shell says of a command that Ctrl-C has ended
 
 app = typer.Typer(
     name="mk",
@@ -83,7 +86,8 @@ def run(
             min_p=min_p,
             seed=seed,
         )
-        _print(pieces)
+        if not print_pieces(pieces)[1]:
+            raise typer.Exit(INTERRUPTED)
 
 
 @app.command()
@@ -104,24 +108,32 @@ def chat(
 
     An empty line, or Ctrl-D, ends; Ctrl-C ends an answer.
     """
+    from mk.errors import InputError
+    from mk.runtime.sampling import Sampling
+
+    Sampling(temperature, top_k, top_p, min_p, seed)  # a mistake in an option is none of a line
     start: list[dict[str, str]] = [] if system is None else [{"role": "system", "content": system}]
     messages = list(start)
     with _loaded(model, weights) as llm:
-        while text := _ask():
-            messages.append({"role": "user", "content": text})
-            room = llm.engine.max_length - min(max_tokens, llm.engine.max_length // 4)
-            while len(messages) > len(start) + 1 and len(llm.encode(messages)) > room:
-                del messages[len(start) : len(start) + 2]  # forget the oldest exchange
-            pieces = llm.stream(
-                messages,
-                max_new_tokens=max_tokens,
-                temperature=temperature,
-                top_k=top_k,
-                top_p=top_p,
-                min_p=min_p,
-                seed=seed + len(messages),
-            )
-            messages.append({"role": "assistant", "content": _print(pieces)})
+        room = llm.engine.max_length - min(max_tokens, llm.engine.max_length // 4)
+        while text := ask():
+            asked = [*messages, {"role": "user", "content": text}]
+            try:
+                while len(asked) > len(start) + 1 and len(llm.encode(asked)) > room:
+                    del asked[len(start) : len(start) + 2]  # forget the oldest exchange
+                pieces = llm.stream(
+                    asked,
+                    max_new_tokens=max_tokens,
+                    temperature=temperature,
+                    top_k=top_k,
+                    top_p=top_p,
+                    min_p=min_p,
+                    seed=seed + len(asked),
+                )
+            except InputError as error:  # of this line only: the conversation goes on as it was
+                print(f"mk: {error}", file=sys.stderr)
+                continue
+            messages = [*asked, {"role": "assistant", "content": print_pieces(pieces)[0]}]
 
 
 @app.command("compile")
@@ -138,12 +150,15 @@ def compile_command(
         str | None,
         typer.Option(help="Stop at this level and print the module: torch, mk, fused, plan, cta or llvm."),
     ] = None,
+    locations: Annotated[
+        bool, typer.Option("--locations", help="With --to: print the module path of each operation.")
+    ] = False,
     dump: Annotated[
         Path | None, typer.Option(help="Write the module after each level into this folder.")
     ] = None,
 ) -> None:
     """Compiles a model to a package, or shows it on its way there."""
-    from mk.build import compile_module, lower_module
+    from mk.build import compile_module
     from mk.errors import InputError
 
     options: dict[str, Any] = {
@@ -153,13 +168,17 @@ def compile_command(
         "max_length": max_length,
     }
     if to is not None:
-        with _phases() as progress:
+        from mk.levels import lower_module
+
+        with phases() as progress:
             module = lower_module(model, to=to, dump=dump, progress=progress, **options)
-        print(module)
+        print(module.text(locations=locations))
         return
+    if locations:
+        raise InputError("--locations belongs to --to LEVEL; the files of --dump always have them")
     if output is None and dump is None:
         raise InputError("nothing to write: give -o FILE, --dump FOLDER or --to LEVEL")
-    with _phases() as progress:
+    with phases() as progress:
         program = compile_module(model, progress=progress, dump=dump, **options)
     if output is not None:
         program.save(output)
@@ -179,10 +198,11 @@ def explain(
 
     Kinds of tasks, bytes, events, and how the work is spread over the workers.
     """
+    from mk.explain import explain as print_report
     from mk.program import load
 
     program = load(package)
-    _explain(program)
+    print_report(program)
     if listing:
         from mk.compiler.table import table_text
 
@@ -220,13 +240,14 @@ def main() -> int:
     """Runs the command line; returns the exit status. An error of mk's is one line on standard error and status 1."""
     from mk.errors import MkError
 
+    one_line_warnings()
     try:
         app()
     except MkError as error:
         print(f"mk: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:  # the reader of our output has gone
         sys.stderr.close()
         return 0
@@ -240,94 +261,10 @@ def main() -> int:
 def _loaded(model: str, weights: str | None) -> Iterator[LLM]:
     from mk.llm import LLM
 
-    with _phases() as progress:
+    with phases() as progress:
         llm = LLM(model, weights=weights, progress=progress)
     with llm:
         yield llm
-
-
-@contextmanager
-def _phases() -> Iterator[Callable[[str], None]]:
-    """Shows the phase at work on a terminal's standard error, and takes it away at the end."""
-    if not sys.stderr.isatty():
-        yield lambda phase: None
-        return
-    from rich.console import Console
-
-    with Console(stderr=True).status("") as status:
-        yield lambda phase: status.update(phase)
-
-
-def _print(pieces: Iterator[str]) -> str:
-    """Writes the pieces as they come; Ctrl-C ends them. Returns the text."""
-    text = ""
-    try:
-        for piece in pieces:
-            text += piece
-            sys.stdout.write(piece)
-            sys.stdout.flush()
-    except KeyboardInterrupt:
-        pass
-    finally:
-        if isinstance(pieces, Iterator) and hasattr(pieces, "close"):
-            pieces.close()
-    print()
-    return text
-
-
-def _ask() -> str:
-    try:
-        return input("> " if sys.stdin.isatty() else "").strip()
-    except EOFError:
-        return ""
-
-
-def _explain(program: Program) -> None:
-    from mk.report import kv_bytes, report
-
-    manifest, found, mib = program.manifest, report(program), 2.0**20
-    sizes, target, arenas = manifest["sizes"], manifest["target"], manifest["arenas"]
-    name = program.facts.name or "model"
-    print(f"{name} for {target['kind']} {target['cpu']}, made by mk {manifest['version']}")
-    print(f"features    {', '.join(target['features']) or 'none'}")
-    print(f"sizes       {', '.join(f'{name} {value}' for name, value in sizes.items())}")
-    print(f"code        {len(program.code) / mib:.2f} MiB, {len(manifest['kinds'])} kinds")
-    print(
-        f"weights     {arenas['stream'] / mib:.1f} MiB streamed in a step, {arenas['params'] / mib:.1f} MiB looked up"
-    )
-    print(
-        f"memory      {arenas['activations'] / mib:.1f} MiB of activations, {kv_bytes(manifest) / 2**10:.1f} KiB of KV "
-        "cache for each position"
-    )
-    print(f"events      {len(manifest['events'])}")
-    print("\nkinds")
-    _table(
-        ("name", "class", "families", "tasks", "units", "weights MiB"),
-        [
-            (k.name, k.kind_class, len(k.families), k.tasks, k.units, f"{k.weight_bytes / mib:.2f}")
-            for k in found.kinds
-        ],
-    )
-    print(f"\nworkers, balance {100 * found.balance:.1f} %")
-    _table(
-        ("worker", "tasks", "waits", "signals", "weights MiB"),
-        [
-            (n, w.tasks, w.waits, w.signals, f"{w.weight_bytes / mib:.2f}")
-            for n, w in enumerate(found.workers)
-        ],
-    )
-
-
-def _table(head: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
-    """Prints aligned columns, the first to the left."""
-    texts = [head, *(tuple(str(value) for value in row) for row in rows)]
-    widths = [max(len(row[column]) for row in texts) for column in range(len(head))]
-    for row in texts:
-        print(
-            row[0].ljust(widths[0]),
-            *(text.rjust(width) for text, width in zip(row[1:], widths[1:], strict=True)),
-            sep="  ",
-        )
 
 
 def _seconds(seconds: dict[str, float]) -> str:

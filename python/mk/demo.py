@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mk.errors import MkError
+from mk.terminal import one_line_warnings
 
 if TYPE_CHECKING:
     from mk.llm import LLM
@@ -44,6 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.fresh:
         os.environ["MK_CACHE"] = "0"
+    one_line_warnings()
     try:
         _answer(options.model or find_model(), options.prompt, options.max_tokens)
     except MkError as error:

@@ -1,10 +1,14 @@
 # Part of mk, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Every exception that mk raises on purpose; catch `MkError` for all of them."""
+"""Every exception that mk raises on purpose; catch `MkError` for all of them. And the warning that it gives."""
 
 
 class MkError(Exception):
     """Base of all errors that mk reports to its user."""
+
+
+class MkWarning(RuntimeWarning):
+    """Something that mk goes on without, such as its cache."""
 
 
 class CompileError(MkError):

@@ -20,7 +20,9 @@ HERE = Path(__file__).parent
 ABI = HERE.parent.parent / "runtime" / "abi" / "Abi.def"
 
 VOCABULARY, LANES, PAGE = 10, 4, 4
-SIZES = {"max_tokens": 4, "max_rows": 3, "max_sequences": 2, "max_length": 32, "page": PAGE, "split": 8}
+PROMPT = [3, 1, 4, 1, 5, 9, 2, 6, 5]  # longer than a step and than two pages
+SIZES = {"max_tokens": 4, "max_rows": 3, "max_sequences": 2, "max_length": 32, "slot_pages": 8, "page": PAGE,
+         "split": 8}  # fmt: skip
 PITCH, BIAS, CONTROL, LOGITS = 64, 64, 128, 128
 BYTES = {"i32": 4, "f32": 4, "i64": 8}
 
@@ -40,9 +42,9 @@ def abi() -> dict[str, Any]:
         "tokens": SIZES["max_tokens"],
         "rows": SIZES["max_rows"],
         "slots": SIZES["max_sequences"],
-        "page_table": SIZES["max_sequences"] * SIZES["max_length"] // PAGE,
+        "page_table": SIZES["max_sequences"] * SIZES["slot_pages"],
         "stops": 4,
-        "mailbox": 2 * SIZES["max_length"],
+        "mailbox": 2 * SIZES["slot_pages"] * PAGE,
     }
     request, offset = [], 0
     for name, kind, count, doc in re.findall(r'^MK_REQUEST\((\w+), (\w+), (\w+), "(.*)"\)$', text, re.M):
@@ -62,7 +64,7 @@ def abi() -> dict[str, Any]:
 def _code() -> bytes:
     macros = {f"AT_{a['name']}": a["offset"] for a in abi()["request"]}
     macros |= {
-        "MAX_LENGTH": SIZES["max_length"],
+        "MAX_LENGTH": SIZES["slot_pages"] * PAGE,
         "PAGE": PAGE,
         "VOCABULARY": VOCABULARY,
         "PITCH": PITCH,
@@ -102,7 +104,7 @@ def _program() -> Program:
     segment = {"base": 0, "limit": VOCABULARY, "outer": 2, "stride": 8, "half": 4, "partner": 4}
     weight = {"layout": "rows", "dtype": "float32", "gathered": False, "segments": []}
     manifest: Any = {
-        "format": 1,
+        "format": 2,
         "version": "test",
         "options": {},
         "entry": "mk_main",

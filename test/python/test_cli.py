@@ -4,16 +4,20 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
 import fake_program as fake
 import fake_text
 import pytest
-from mk import cli, demo, measure
+from mk import cli, demo, measure, terminal
+from mk.errors import MkWarning
 from mk.report import report
 from mk.runtime.text import Tokenizer
 from safetensors.numpy import save_file
@@ -69,6 +73,79 @@ def test_chat_forgets_the_oldest_when_it_grows_too_long(
     assert (
         Tokenizer(fake_text.files()).decode(tokens[: [*tokens, 9].index(9)]) + "\n" in capsys.readouterr().out
     )
+
+
+def test_chat_goes_on_after_a_line_that_is_too_long(
+    package: str, capsys: Any, monkeypatch: pytest.MonkeyPatch
+):
+    lines = iter(["cab", "b" * 40, "de", ""])
+    monkeypatch.setattr("builtins.input", lambda prompt: next(lines))
+    assert mk("chat", package, "--temperature", "0", "-n", "4") == 0
+    captured = capsys.readouterr()
+    first = expected_text([8, 5, 0, 1, 9, 0], 4)
+    # As if the long line had not been: the first exchange, which a room of 28 holds, is still remembered.
+    history = Tokenizer(fake_text.files()).encode(f"<s>cab</s><s>{first}</s><s>de</s>a")
+    assert captured.out == f"{first}\n{expected_text(history, 4)}\n"
+    assert captured.err.startswith("mk: the prompt has 43 tokens") and captured.err.count("\n") == 1
+
+
+def test_chat_refuses_a_wrong_option_before_it_asks(
+    package: str, capsys: Any, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("builtins.input", lambda prompt: pytest.fail("asked"))
+    assert mk("chat", package, "--top-p", "2") == 1
+    assert capsys.readouterr().err.startswith("mk: top_p must be")
+
+
+def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "mk.cli", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **environment},
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        ),  # a shell's background jobs ignore it
+    )
+
+
+def test_ctrl_c_ends_run_with_130_and_what_it_has(package: str, tmp_path: Path):
+    save_file(fake.weights(microseconds=100_000), tmp_path / "checkpoint" / "model.safetensors")
+    command = start("run", package, "-p", "abb", "-n", "25")
+    assert command.stdout is not None
+    first = command.stdout.read(1)
+    command.send_signal(signal.SIGINT)
+    out, err = command.communicate(timeout=60)
+    whole = expected_text([0, 1, 1], 25)
+    assert (command.returncode, err) == (130, "") and out.endswith("\n")
+    assert whole.startswith(first + out[:-1]) and len(out) < len(whole)
+
+
+def test_ctrl_c_before_the_first_token_is_130_too(package: str, capsys: Any, monkeypatch: pytest.MonkeyPatch):
+    def interrupted(path: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mk.llm.load", interrupted)
+    assert mk("run", package, "-p", "abb") == 130
+    assert "bort" not in capsys.readouterr().err
+
+
+def test_a_cache_that_cannot_be_written_is_one_line(package: str, tmp_path: Path):
+    (tmp_path / "file").touch()
+    command = start("run", package, "-p", "abb", "-n", "12", XDG_CACHE_HOME=str(tmp_path / "file"))
+    out, err = command.communicate(timeout=60)
+    assert (command.returncode, out) == (0, expected_text([0, 1, 1], 12) + "\n")
+    assert err.startswith("mk: ") and "the cache cannot be written" in err and err.count("\n") == 1
+
+
+def test_warnings_of_others_keep_their_form(monkeypatch: pytest.MonkeyPatch):
+    python = warnings.formatwarning
+    monkeypatch.setattr(warnings, "formatwarning", python)
+    terminal.one_line_warnings()
+    given = (UserWarning("odd"), UserWarning, "file.py", 3)
+    assert warnings.formatwarning(*given) == python(*given)
+    assert warnings.formatwarning(MkWarning("odd"), MkWarning, "file.py", 3) == "mk: odd\n"
 
 
 def test_explain_counts_the_table(package: str, capsys: Any):

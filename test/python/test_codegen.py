@@ -18,9 +18,11 @@ from llama_text import Llama, Shape
 from mk.compiler import Options, compile_text
 from mk.compiler.options import FUSIONS
 from mk.compiler.target import find_target
+from mk.errors import PackageError
 from mk.interpret import Interpreter
 from mk.ir import Module
 from mk.program import Program
+from mk.runtime import cache
 from mk.runtime.native import ALIGNMENT, Memory, library
 
 Array = np.ndarray[Any, Any]
@@ -49,7 +51,7 @@ class GuardedMemory(Memory):
 
 @pytest.fixture(autouse=True)
 def guard(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mk.runtime.engine.Memory", GuardedMemory)
+    monkeypatch.setattr("mk.runtime.device.Memory", GuardedMemory)
 
 
 @functools.cache
@@ -137,8 +139,13 @@ def same(one: Sequence[Array], other: Sequence[Array]) -> None:
         np.testing.assert_array_equal(first.view(np.int32), second.view(np.int32))
 
 
-def runs_here(target: str) -> bool:
-    return target == "auto" or set(find_target(target).features) <= set(find_target().features)
+def check_or_be_refused(shape: Shape, options: Options, made: Program) -> None:
+    """`check`, or, on a processor that lacks instructions of the program, that the engine says so and runs nothing."""
+    if set(made.manifest["target"]["features"]) <= set(find_target().features):
+        check(shape, options, made)
+    else:
+        with pytest.raises(PackageError, match=r"made for a processor with .*, which this one lacks"):
+            made.engine(llama(shape, options.dtype).weights)
 
 
 # ------------------------------------------------------------------------------------------- against the interpreter
@@ -170,18 +177,34 @@ CASES: dict[str, tuple[Shape, dict[str, Any]]] = {
 @pytest.mark.parametrize("case", CASES)
 def test_agrees_with_the_interpreter(case: str) -> None:
     shape, values = CASES[case]
-    if not runs_here(values.get("target", "auto")):
-        pytest.skip("this processor lacks instructions of the target")
-    check(shape, options(**values))
+    chosen = options(**values)
+    made = program(shape, chosen)
+    if chosen.target != "auto":
+        assert set(made.manifest["target"]["features"]) == set(find_target(chosen.target).features)
+        assert made.manifest["target"]["lanes"] == {"x86-64-v3": 8, "x86-64-v4": 16}[chosen.target]
+    check_or_be_refused(shape, chosen, made)
 
 
 @pytest.mark.parametrize("dtype", STORAGE)
 @pytest.mark.parametrize(("features", "lanes"), [("", 4), ("avx2,fma,avx512vl,avx512bf16", 8)])
 def test_other_registers(features: str, lanes: int, dtype: str) -> None:
-    if not set(filter(None, features.split(","))) <= set(find_target().features):
-        pytest.skip("this processor lacks instructions of the target")
     shape, chosen = Shape(hidden=45, head_dim=12, ratio=3, inner=33, vocabulary=77), options(dtype=dtype)
-    check(shape, chosen, program_for(features, lanes, shape, chosen))
+    check_or_be_refused(shape, chosen, program_for(features, lanes, shape, chosen))
+
+
+@pytest.mark.parametrize("case", ["v4", "v4-bf16"])
+def test_a_processor_without_the_instructions_compiles_and_refuses(
+    case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other half of `check_or_be_refused`, which a machine with AVX-512 would never see."""
+    here = find_target()
+    poorer = tuple(feature for feature in here.features if "avx512" not in feature)
+    monkeypatch.setitem(globals(), "find_target", lambda *_: replace(here, features=poorer))
+    flags = frozenset(flag for flag in cache.machine_flags() if "avx512" not in flag)
+    monkeypatch.setattr(cache, "machine_flags", lambda: flags)
+    shape, values = CASES[case]
+    monkeypatch.setitem(globals(), "check", lambda *_: pytest.fail("ran"))
+    check_or_be_refused(shape, options(**values), program(shape, options(**values)))
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -280,7 +303,7 @@ def test_a_page_that_held_nan_is_as_good_as_new() -> None:
     with program(replace(UNEVEN), options()).engine(model.weights) as engine:
         clean = engine.step(*chunk(tokens, range(4), 0))
         engine.reset(0)
-        engine._memory["kv"].bytes[:] = 0xFF
-        assert np.isnan(engine._memory["kv"].view(0, "float32", 1)).all()
+        engine._device.memory["kv"].bytes[:] = 0xFF
+        assert np.isnan(engine._device.memory["kv"].view(0, "float32", 1)).all()
         again = engine.step(*chunk(tokens, range(4), 0))
     same([clean], [again])

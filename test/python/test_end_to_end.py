@@ -145,5 +145,20 @@ def test_package_runs_with_other_weights(program: mk.Program, tmp_path: Path):
     np.testing.assert_allclose(logits, reference(changed, PROMPT[:5]), atol=1e-4)
 
 
+def test_max_length_need_not_be_whole_pages(model: Any, own_cache: None):
+    program = mk.compile_module(model, dtype="float32", **{**SIZES, "max_length": 100})
+    sizes = program.manifest["sizes"]
+    assert (sizes["max_length"], sizes["slot_pages"], sizes["page"]) == (100, 2, 64)
+    long = [(7 * i) % 160 for i in range(101)]
+    with program.engine() as engine:
+        logits = engine.step(long[:100], range(100), [1] * 100, rows=[99])
+        np.testing.assert_allclose(logits[0], reference(model, long[:100])[-1], atol=1e-4)
+        assert len(list(engine.generate(long[:90], max_new_tokens=11))) == 11
+        with pytest.raises(mk.InputError, match="max_length is 100"):
+            engine.generate(long, max_new_tokens=1)
+        with pytest.raises(mk.InputError, match="room for 11 new tokens"):
+            engine.generate(long[:90], max_new_tokens=12)
+
+
 def test_max_length_is_at_most_the_models(folder: Path, own_cache: None):
     assert mk.compile_module(folder, max_sequences=1).manifest["sizes"]["max_length"] == 256

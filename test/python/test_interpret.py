@@ -10,8 +10,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 from mk.errors import InputError, MkError, WeightError
-from mk.interpret import Interpreter, Sampling, compare, ragged_steps
-from mk.interpret.sampling import draw, uniform
+from mk.interpret import Interpreter, compare, ragged_steps
 from mk.ir import Module
 
 Array = np.ndarray[Any, Any]
@@ -283,31 +282,6 @@ def test_a_program_is_its_families_in_order() -> None:
         np.testing.assert_allclose(logits, hidden @ weights["w"].T, atol=1e-5)
         np.testing.assert_array_equal(interpreter.next, logits.argmax(1))
         np.testing.assert_array_equal(interpreter.next, reference.next)
-
-
-def test_sampling_rules() -> None:
-    logits = np.array([3.0, 2.0, 1.0, 0.0, 2.0], np.float32)
-
-    def drawn(**rules: Any) -> set[int]:
-        return {draw(logits, 0, position, Sampling(1.0, seed=5, **rules)) for position in range(500)}
-
-    assert draw(logits, 4, 0, Sampling()) == 4
-    assert drawn() == {0, 1, 2, 3, 4}
-    assert drawn(top_k=1) == {0}
-    assert drawn(top_k=2) == {0, 1, 4}  # both of the tie stay
-    assert drawn(top_p=0.5) == {0} and drawn(top_p=0.6) == {0, 1, 4}
-    assert drawn(min_p=0.3) == {0, 1, 4} and drawn(min_p=0.1) == {0, 1, 2, 4}
-    assert drawn(top_k=4, top_p=0.9) == {0, 1, 4}
-
-
-def test_draws_follow_the_distribution() -> None:
-    logits = np.log(np.array([0.5, 0.25, 0.125, 0.125], np.float32))
-    counts = np.bincount(
-        [draw(logits, 0, position, Sampling(1.0, seed=9)) for position in range(8000)], minlength=4
-    )
-    np.testing.assert_allclose(counts / 8000, [0.5, 0.25, 0.125, 0.125], atol=0.02)
-    numbers = uniform(1, 2, np.arange(100_000))
-    assert numbers.min() > 0 and numbers.max() < 1 and abs(numbers.mean() - 0.5) < 0.005
 
 
 def test_refusals() -> None:

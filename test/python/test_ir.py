@@ -11,7 +11,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 from mk.errors import CompileError
-from mk.ir import Attribute, Module, PassError, Symbol, Type
+from mk.ir import Attribute, Diagnostic, Module, PassError, Symbol, Type
 
 TEXT = """
 func.func @step(%x: tensor<?x64xf32>) -> tensor<?x96xf32> {
@@ -149,9 +149,28 @@ def test_failing_pass_leaves_a_reproducer(tmp_path) -> None:
         "func.return"() : () -> ()
       }) : () -> ()""")
     path = tmp_path / "reproducer.mlir"
-    with pytest.raises(PassError, match=f"mk-opt .*--run-reproducer {path}"):
+    with pytest.raises(
+        PassError, match=rf"^model\.layers\.0: error: .*; to replay: mk-opt \S+ --run-reproducer {path}$"
+    ) as caught:
         module.run("convert-torch-to-mk", reproducer=path)
+    assert "\n" not in str(caught.value) and len(caught.value.diagnostics) == 3
     assert "torch.unheard_of" in path.read_text() and "convert-torch-to-mk" in path.read_text()
+
+
+def test_an_error_of_many_messages_is_one_line() -> None:
+    first = Diagnostic("error", "expected 2,\nfound 3", "a.mlir:1:2", "model.up")
+    note, page = (
+        Diagnostic("note", text, "", "") for text in ("from here", "see current operation: a\npage")
+    )
+    second, last = (Diagnostic("error", text, "", "") for text in ("also this", "the pass mk-tile failed"))
+    error = PassError("do that", [Diagnostic("warning", "odd", "", ""), first, page, second, note, last])
+    assert str(error) == "a.mlir:1:2: model.up: error: expected 2, found 3; 1 more like it; do that"
+    assert (
+        str(PassError("", [first, note]))
+        == "a.mlir:1:2: model.up: error: expected 2, found 3; note: from here"
+    )
+    assert str(PassError("do that", [last])) == "error: the pass mk-tile failed; do that"
+    assert error.diagnostics[2] is page
 
 
 def test_module_attribute(module: Module) -> None:

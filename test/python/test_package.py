@@ -127,9 +127,19 @@ def _array(name: str, index: Any, value: int):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (_with(("format",), 99), "format 99, this runtime reads 1"),
-        (_with(("abi", "instruction", 2, "index"), 7), "another ABI"),
-        (_with(("abi", "context_words"), 17), "another ABI"),
+        (
+            _with(("format",), 99),
+            f"made by mk test in package format 99, but this is mk {mk.__version__}, which reads format 2; compile the "
+            f"model again with mk {mk.__version__}",
+        ),
+        (
+            _with(("abi", "instruction", 2, "index"), 7),
+            f"made by mk test, .* another ABI .* mk {mk.__version__}; compile",
+        ),
+        (
+            _with(("abi", "context_words"), 17),
+            f"made by mk test, .* another ABI .* mk {mk.__version__}; compile",
+        ),
         (_with(("abi", "request", 9, "offset"), 1 << 20), "lies outside its block"),
         (_with(("abi", "request", 8, "count"), 1), "the request array positions has 1 elements"),
         (_with(("target", "kind"), "sm_90a"), "made for the target 'sm_90a'"),
@@ -144,6 +154,7 @@ def _array(name: str, index: Any, value: int):
         (_with(("buffers", 0, "offset"), 400), "the logits lie outside"),
         (_with(("sizes",), None), "the manifest is damaged"),
         (_with(("sizes", "page"), 0), "the program is damaged"),
+        (_with(("sizes", "max_length"), 33), "the program is damaged: sizes"),
         (_array("table", (1, 0, 0), 1), "worker 1 has an instruction with an unknown kind"),
         (_array("table", (0, 0, 14), 2), "unknown event"),
         (_array("table", (0, 0, 4), 4), "unknown number of waits"),

@@ -7,9 +7,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
+import fake_program as fake
 import mk
 import numpy as np
 import pytest
@@ -49,6 +51,40 @@ print(next(generation))
     assert (done.returncode, done.stderr) == (0, "")
 
 
+LEAVE_ALONE = "next(engine.generate([1], max_new_tokens=32))"
+LEAVE_OPEN = "generation = engine.generate([1], max_new_tokens=32)\nnext(generation)"
+LEAVE_A_THREAD = """
+import threading
+threading.Thread(target={work}, daemon=True).start()
+time.sleep(0.5)
+"""
+
+
+@pytest.mark.parametrize(
+    "leave",
+    [
+        LEAVE_ALONE,
+        LEAVE_OPEN,
+        LEAVE_A_THREAD.format(work="lambda: list(engine.generate([1], max_new_tokens=32))"),
+        LEAVE_A_THREAD.format(work="lambda: engine.step([1] * 32, range(32), [0] * 32)"),
+    ],
+    ids=["alone", "open", "thread", "step"],
+)
+def test_leaving_does_not_wait_for_the_rest_of_a_generation(tmp_path: Path, leave: str) -> None:
+    fake.program().save(tmp_path / "fake.mkp")
+    code = f"""
+import sys, time
+sys.path.insert(0, {str(fake.HERE)!r})
+import fake_program, mk
+engine = mk.load({str(tmp_path / "fake.mkp")!r}).engine(fake_program.weights(microseconds=900_000))
+{leave}
+print(time.monotonic())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert time.monotonic() - float(done.stdout) < 5  # all of it takes 29 s, or 7 s for the step
+
+
 def test_close_ends_every_generation(saved: Path) -> None:
     engine = mk.load(saved).engine()
     first = engine.generate([1, 2, 3], max_new_tokens=100)
@@ -81,8 +117,9 @@ def test_weights_that_are_not_finite_are_refused(value: float) -> None:
         program.engine()
 
 
+@pytest.mark.parametrize(("begin", "end"), [(0, None), (1 << 18, (1 << 18) + 4096)], ids=["all", "a block"])
 def test_a_damaged_cache_entry_is_made_again(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begin: int, end: int | None
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.delenv("MK_CACHE", raising=False)
@@ -96,7 +133,9 @@ def test_a_damaged_cache_entry_is_made_again(
     assert answer() == (True, expected)
     (entry,) = (tmp_path / "mk" / "weights").iterdir()
     data = bytearray(entry.read_bytes())
-    data[4096:] = bytes(len(data) - 4096)  # what a crash before the disk was written leaves
+    lost = slice(4096 + begin, len(data) if end is None else 4096 + end)  # behind the header
+    assert any(data[lost])
+    data[lost] = bytes(len(data[lost]))  # what a crash before the disk was written leaves
     entry.write_bytes(data)
     assert answer() == (False, expected)
 

@@ -82,6 +82,8 @@ class Lowering:
             if name not in present or LEVELS.index(self.level) < LEVELS.index("fused"):
                 self.module.set_attribute(name, text)
         self.target = with_attribute(self.target, self.module.operation.attributes["mk.target"])
+        if self.level == "plan":  # somebody may have edited it since it was proved
+            self.module.run("mk-verify-schedule")
         self._reached(self.level, began)
 
     def to(self, level: str) -> None:

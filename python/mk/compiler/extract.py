@@ -51,7 +51,7 @@ def extract(
     buffers = [_buffer(op, names) for op in parts["buffer"]]
     logits = _logits(families, kinds)
     abi, request_bytes = _abi(module, names)
-    sizes = _sizes(module)
+    sizes = _sizes(module, options)
     manifest = Manifest(
         format=FORMAT,
         version=version,
@@ -85,14 +85,18 @@ def extract(
     return manifest, arrays
 
 
-def _sizes(module: Module) -> Sizes:
-    """From the module and not from the options: a later level may have been made with others."""
+def _sizes(module: Module, options: Options) -> Sizes:
+    """From the module and not from the options: a later level may have been made with others.
+
+    The module counts whole pages; what the user allows may end within one.
+    """
     fields = {name: int(value) for name, value in module.operation.attributes["mk.options"].fields.items()}
     return Sizes(
         max_tokens=fields["max_tokens"],
         max_rows=fields["max_rows"],
         max_sequences=fields["max_sequences"],
-        max_length=fields["max_length"],
+        max_length=options.max_length if options.length == fields["max_length"] else fields["max_length"],
+        slot_pages=fields["max_length"] // fields["page"],
         page=fields["page"],
         split=fields["split"],
     )

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-FORMAT = 1  # grows when a field changes its meaning or goes away
+FORMAT = 2  # grows when a field changes its meaning or goes away
 
 
 class Target(TypedDict):
@@ -44,7 +44,8 @@ class Sizes(TypedDict):
     max_tokens: int  # N of a step
     max_rows: int  # R of a step
     max_sequences: int  # slots
-    max_length: int  # positions of a slot
+    max_length: int  # tokens of a slot; the runtime takes no more
+    slot_pages: int  # pages of a slot, enough for max_length
     page: int  # positions of a page
     split: int  # positions of one attention range
 
@@ -65,7 +66,7 @@ class Cache(TypedDict):
     """The page pool is [layers][pool_pages][heads] blocks of `block` bytes; None for a model without attention.
 
     A block holds the keys of one page as 4-byte words [head_dim / p][page], p = 4 / element size, then its values
-    [page][head_dim]. A pool of `max_sequences * max_length / page` pages serves every slot at its full length.
+    [page][head_dim]. A pool of `max_sequences * slot_pages` pages serves every slot at its full length.
     """
 
     layers: int

@@ -24,7 +24,7 @@ class Options:
 
     * `target`: "auto" is this machine; "x86-64-v3" (AVX2) and "x86-64-v4" (AVX-512) run on any such processor;
     * `dtype`: what weights and the KV cache are stored as;
-    * `max_sequences`: sequences at a time; `max_length`: positions of one, rounded up to whole pages;
+    * `max_sequences`: sequences at a time; `max_length`: tokens of one (its memory is in whole pages);
     * `max_tokens`: tokens of one step; `max_rows`: rows of logits of one step, None for a sensible number;
     * `page`: positions of a page of the KV cache; `split`: positions that one attention task covers;
     * `workers`: threads, None for one per physical core this process may use;
@@ -83,7 +83,7 @@ class Options:
 
     @property
     def length(self) -> int:
-        """`max_length` in whole pages."""
+        """Positions of the pages that `max_length` tokens need."""
         return -(-self.max_length // self.page) * self.page
 
     @property

@@ -4,10 +4,14 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mk.errors import CompileError
+
+_PASS_FAILED = re.compile(r"the pass \S+ failed$")  # what the bindings add to a pass's own errors
 
 
 @dataclass(frozen=True)
@@ -28,8 +32,26 @@ class Diagnostic:
 
 
 class PassError(CompileError):
-    """Text that does not parse, or a pass that failed. `diagnostics` has the messages in their order."""
+    """Text that does not parse, or a pass that failed: one line, with the first error and what to do.
+
+    `diagnostics` has all messages in their order and at their full length.
+    """
 
     def __init__(self, summary: str, diagnostics: Sequence[Diagnostic] = ()) -> None:
         self.diagnostics = tuple(diagnostics)
-        super().__init__("\n".join([*map(str, self.diagnostics), *([summary] if summary else [])]))
+        super().__init__("; ".join([*_first_error(self.diagnostics), *([summary] if summary else [])]))
+
+
+def _first_error(diagnostics: Sequence[Diagnostic]) -> list[str]:
+    errors = [index for index, one in enumerate(diagnostics) if one.severity == "error"]
+    if not errors:
+        return []
+    first = errors[0]
+    # MLIR's own note prints the operation, which may be a page long.
+    notes = itertools.takewhile(lambda one: one.severity == "note", diagnostics[first + 1 :])
+    texts = [
+        diagnostics[first],
+        *(one for one in notes if not one.message.startswith("see current operation")),
+    ]
+    more = [index for index in errors[1:] if not _PASS_FAILED.match(diagnostics[index].message)]
+    return [" ".join(str(one).split()) for one in texts] + ([f"{len(more)} more like it"] if more else [])

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mk.errors import PackageError
+from mk.errors import MkWarning, PackageError
 from mk.runtime.native import Memory, library, physical_cores
 
 _MAGIC = b"mk packed weights 1\n"
@@ -70,7 +70,7 @@ def write(name: str, writer: Callable[[Path], None]) -> Path | None:
             reason = getattr(error, "strerror", None) or error
             warnings.warn(
                 f"{target.parent}: the cache cannot be written ({reason}); going on without it",
-                RuntimeWarning,
+                MkWarning,
                 stacklevel=2,
             )
         return None

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -23,18 +24,31 @@ class PageTable:
         self._free = list(range(pool_pages - 1, -1, -1))
         self._owned = [0] * len(table)
 
-    def grow(self, slot: int, length: int) -> None:
-        """Makes sure that positions [0, length) of a slot have pages. Raises InputError if the pool is empty."""
-        wanted = -(-length // self.page)
-        missing = wanted - self._owned[slot]
-        if missing > len(self._free):
+    def grow(self, lengths: Mapping[int, int]) -> None:
+        """Makes sure that positions [0, length) of each slot have pages.
+
+        Raises InputError if the pool has too few for all of them; then nothing has changed.
+        """
+        missing = {slot: -(-length // self.page) - self._owned[slot] for slot, length in lengths.items()}
+        self._check({slot: count for slot, count in missing.items() if count > 0}, len(self._free))
+        for slot, count in missing.items():
+            for _ in range(count):
+                self.table[slot, self._owned[slot]] = self._free.pop()
+                self._owned[slot] += 1
+
+    def replace(self, slot: int, length: int) -> None:
+        """Empties a slot and gives it pages for positions [0, length). Raises InputError like `grow`."""
+        self._check({slot: -(-length // self.page)}, len(self._free) + self._owned[slot])
+        self.release(slot)
+        self.grow({slot: length})
+
+    def _check(self, missing: Mapping[int, int], free: int) -> None:
+        if sum(missing.values()) > free:
+            needs = ", ".join(f"slot {slot} needs {count} more" for slot, count in missing.items())
             raise InputError(
-                f"the KV pool has {len(self._free)} free pages of {self.page} positions, but slot {slot} "
-                f"needs {missing} more; reset a slot, or give the engine more pool_pages"
+                f"the KV pool has {free} free pages of {self.page} positions, but {needs}; reset a slot, or "
+                "give the engine more pool_pages"
             )
-        for index in range(self._owned[slot], wanted):
-            self.table[slot, index] = self._free.pop()
-            self._owned[slot] = index + 1
 
     def release(self, slot: int) -> None:
         """Gives all pages of a slot back."""

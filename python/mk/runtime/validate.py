@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from mk import __version__
 from mk.errors import PackageError
 from mk.runtime import cache
 from mk.runtime.abi import abi_hash
@@ -21,14 +22,15 @@ from mk.runtime.request import DTYPES, REQUIRED
 if TYPE_CHECKING:
     from mk.compiler.manifest import Manifest, Target
 
-SIZES: tuple[Literal["max_tokens", "max_rows", "max_sequences", "max_length", "page"], ...] = (
+SIZES: tuple[Literal["max_tokens", "max_rows", "max_sequences", "max_length", "slot_pages", "page"], ...] = (
     "max_tokens",
     "max_rows",
     "max_sequences",
     "max_length",
+    "slot_pages",
     "page",
 )
-FORMAT = 1  # of the manifests that this runtime reads
+FORMAT = 2  # of the manifests that this runtime reads
 
 # LLVM's name of a feature, where Linux's is not the same without its underscores and dots.
 _LINUX_NAMES = {
@@ -83,15 +85,18 @@ def _has(feature: str, flags: set[str]) -> bool:
 
 def check_manifest(manifest: Manifest, arrays: Mapping[str, np.ndarray[Any, Any]], has_code: bool) -> None:
     """Raises PackageError unless manifest and arrays fit this runtime and each other."""
-    found = manifest.get("format")
+    found, maker = manifest.get("format"), manifest.get("version", "of an unknown version")
+    again = f"compile the model again with mk {__version__}"
     if found != FORMAT:
         raise PackageError(
-            f"the program has format {found}, this runtime reads {FORMAT}; compile the model again"
+            f"made by mk {maker} in package format {found}, but this is mk {__version__}, which reads format "
+            f"{FORMAT}; {again}"
         )
     try:
         if abi_hash(manifest["abi"]) != library().mk_abi_hash():
             raise PackageError(
-                "the program was made for another ABI than this runtime's; compile the model again"
+                f"made by mk {maker}, whose programs speak another ABI than the runtime of this mk {__version__}; "
+                f"{again}"
             )
         _check(has_code, "the code is missing")
         for name, size in manifest["arenas"].items():
@@ -123,11 +128,12 @@ def _check_request(manifest: Manifest) -> None:
             f"the request array {array['name']} lies outside its block",
         )
     _check(all(sizes[name] > 0 for name in SIZES), f"sizes {sizes}")
+    _check(sizes["max_length"] <= sizes["slot_pages"] * sizes["page"], f"sizes {sizes}")
     least = dict.fromkeys(("tokens", "positions", "slots"), sizes["max_tokens"])
     least |= dict.fromkeys(
         ("rows", "remaining", "temperature", "top_k", "top_p", "min_p", "seed"), sizes["max_rows"]
     )
-    least["page_table"] = sizes["max_sequences"] * (sizes["max_length"] // sizes["page"])
+    least["page_table"] = sizes["max_sequences"] * sizes["slot_pages"]
     least["mailbox"] = 2 * sizes["max_rows"]
     for name, count in least.items():
         _check(

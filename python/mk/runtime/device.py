@@ -1,0 +1,245 @@
+# Part of mk, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""The workers of one program: its memory, its threads, and one run at a time.
+
+A run is one call into the native runtime: one step, or a whole generation, during which Python only reads the
+mailbox.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import threading
+import weakref
+from collections.abc import Generator, Iterator
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mk.errors import DeviceStalled, InputError, MkError
+from mk.runtime import native
+from mk.runtime.native import Code, Memory, library
+from mk.runtime.request import Request
+
+if TYPE_CHECKING:
+    from mk.compiler.manifest import Manifest
+    from mk.program import Program
+
+_LOOK = 0.05  # seconds between looks at Ctrl-C during a run
+
+
+class Device:
+    """A program's code and memory; its workers begin with `start_workers`, once the weights are in place.
+
+    `memory` holds the blocks by name, `request` the arrays that a run is asked with. `pool_pages`: pages of the KV
+    pool.
+
+    Raises PackageError if the code does not load, MkError if there is not enough memory.
+    """
+
+    def __init__(self, program: Program, pool_pages: int) -> None:
+        manifest = self._manifest = program.manifest
+        arenas, cache = manifest["arenas"], manifest["cache"]
+        self._code = Code(program.code, manifest["entry"])
+        self.memory = {
+            name: Memory(arenas[name]) for name in ("stream", "params", "activations", "request", "events")
+        }
+        self.memory["scratch"] = Memory(arenas["scratch"] * manifest["target"]["workers"])
+        self.kv_bytes = pool_pages * cache["layers"] * cache["heads"] * cache["block"] if cache else 0
+        self.memory["kv"] = Memory(self.kv_bytes)
+        self.request = Request(self.memory["request"], manifest["abi"]["request"])
+        self.logits = self._logits_view(manifest)  # float32 [max_rows, vocabulary] of the last step
+        self._table = np.ascontiguousarray(program.arrays["table"], np.int32)
+        self._pool_pages = pool_pages
+        self._handle: int | None = None
+        self._closed = self._stalled = False
+        self._busy = threading.Lock()
+        self._generations: weakref.WeakSet[Generator[int, None, None]] = weakref.WeakSet()
+
+    def start_workers(self, stall_seconds: float) -> None:
+        """Starts the threads. Raises MkError if the system has none to give."""
+        manifest = self._manifest
+        workers = manifest["target"]["workers"]
+        self._handle = library().mk_engine_create(
+            self._code.handle,
+            self._context(manifest),
+            len(manifest["events"]),
+            workers,
+            float(stall_seconds),
+        )
+        if not self._handle:
+            raise MkError(f"cannot start {workers} worker threads")
+        self._finalizer = weakref.finalize(
+            self,
+            _destroy,
+            self._handle,
+            self._code,
+            list(self.memory.values()),
+            self._table,
+            self._generations,
+            self._busy,
+        )
+
+    def check_usable(self) -> None:
+        """Raises DeviceStalled after a stall, InputError once it is closed."""
+        if self._stalled:
+            raise DeviceStalled("this engine has stalled; make a new one")
+        if self._closed:
+            raise InputError("this engine is closed")
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        """Holds the workers for one call. Raises InputError if another call holds them."""
+        self.check_usable()
+        return _held(self._busy)
+
+    def owns(self, generation: Generator[int, None, None]) -> None:
+        """`generation` ends before the threads do."""
+        self._generations.add(generation)
+
+    def run(self) -> None:
+        """One step of what the request says. Raises DeviceStalled if the workers hang."""
+        state = native.TIMEOUT
+        try:
+            self._start(1)
+            while state != native.ENDED:
+                state = library().mk_engine_wait(self._handle, _LOOK)
+                if state == native.STALLED:
+                    raise self._stall()
+        finally:
+            self._finish()
+
+    def draw(self, steps: int) -> Generator[int, None, None]:
+        """Runs at most `steps` steps of what the request says and yields what appears in the mailbox.
+
+        Closing the iterator ends the run after the step in progress. Raises DeviceStalled if the workers hang.
+        """
+        mailbox, count, seen = self.request["mailbox"], self.request["mailbox_count"], 0
+        state = native.TIMEOUT
+        try:
+            self._start(steps)
+            while state != native.ENDED:
+                state = library().mk_engine_wait_tokens(
+                    self._handle, self.request.mailbox_count_address, seen, _LOOK
+                )
+                if state == native.STALLED:
+                    raise self._stall()
+                for index in range(seen, int(count[0])):
+                    seen = index + 1
+                    yield int(mailbox[2 * index + 1])
+        finally:
+            self._finish()
+
+    @property
+    def drawn(self) -> int:
+        """Tokens that the last `draw` has put into the mailbox, taken or not."""
+        return int(self.request["mailbox_count"][0])
+
+    def close(self) -> None:
+        """Ends a generation under way and the threads, and frees the memory. A second call does nothing."""
+        if self._closed:
+            return
+        for generation in list(self._generations):
+            try:
+                generation.close()
+            except ValueError as error:
+                raise InputError(
+                    "the engine is busy: a generation is under way in another thread; end it there first"
+                ) from error
+        with _held(self._busy):
+            self._closed = True
+        self.logits = self.logits[:0].copy()
+        self._finalizer()
+        del self.memory, self.request
+
+    # ------------------------------------------------------------------------------------------------------- one run
+
+    def _start(self, steps: int) -> None:
+        self.request.begin(steps)
+        library().mk_engine_start(self._handle)
+
+    def _finish(self) -> None:
+        """Cancels what still runs and waits for it; whatever interrupts that, the run has ended or stalled after it."""
+        if self._stalled:
+            return
+        interrupt = None
+        while True:
+            try:
+                self.request["cancel"][0] = 1
+                while (state := library().mk_engine_wait(self._handle, 1.0)) == native.TIMEOUT:
+                    pass
+                break
+            except KeyboardInterrupt as error:
+                interrupt = error
+        if interrupt is not None:
+            raise interrupt
+        if state == native.STALLED:
+            raise self._stall()
+
+    def _stall(self) -> DeviceStalled:
+        self._stalled = True
+        events = (ctypes.c_int32 * self._manifest["target"]["workers"])()
+        library().mk_engine_waiting(self._handle, events)
+        names = self._manifest["events"]
+        waits = ", ".join(
+            f"worker {worker} waits for event {event}" + (f" ({names[event]})" if event < len(names) else "")
+            for worker, event in enumerate(events)
+            if event >= 0
+        )
+        return DeviceStalled(f"the program made no progress: {waits or 'no worker waits'}; make a new engine")
+
+    # -------------------------------------------------------------------------------------------------------- memory
+
+    def _logits_view(self, manifest: Manifest) -> np.ndarray[Any, Any]:
+        buffer = next(b for b in manifest["buffers"] if b["name"] == manifest["logits"])
+        words = self.memory["activations"].view(
+            buffer["offset"], "float32", manifest["sizes"]["max_rows"] * buffer["pitch"] // 4
+        )
+        return words.reshape(-1, buffer["pitch"] // 4)[:, : manifest["vocabulary"]]
+
+    def _context(self, manifest: Manifest) -> Any:
+        values = {name: memory.address for name, memory in self.memory.items()}
+        values.update(
+            table=self._table.ctypes.data,
+            instructions=self._table.shape[1],
+            scratch_bytes=manifest["arenas"]["scratch"],
+            pool_pages=self._pool_pages,
+        )
+        context = (ctypes.c_uint64 * manifest["abi"]["context_words"])()
+        for field in manifest["abi"]["context"]:
+            context[field["index"]] = values.get(field["name"], 0) if field["name"] != "words" else 0
+        return context
+
+
+@contextlib.contextmanager
+def _held(lock: threading.Lock) -> Iterator[None]:
+    """Two calls at a time are a mistake of the caller, not something to wait for."""
+    if not lock.acquire(blocking=False):
+        raise InputError("the engine is busy: close the iterator of the generation that is under way first")
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _destroy(
+    handle: int,
+    code: Code,
+    memories: list[Memory],
+    table: np.ndarray[Any, Any],
+    generations: weakref.WeakSet[Generator[int, None, None]],
+    busy: threading.Lock,
+) -> None:
+    # At the interpreter's end a generation may still run: its workers must stop before their memory goes.
+    for generation in list(generations):
+        with contextlib.suppress(ValueError, MkError):  # it is executing in a thread that will not return
+            generation.close()
+    if busy.locked() or library().mk_engine_destroy(handle):
+        # That thread, or a worker of a stalled engine, may look at all of this until the process is gone.
+        code.keep()
+        for memory in memories:
+            memory.keep()
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(table))
+    else:
+        code.close()
