@@ -30,6 +30,15 @@ def test_weights_are_found_under_a_tied_name_only(name: str):
             fake.program().engine(held)
 
 
+def test_two_names_of_a_tied_weight_have_the_same_values():
+    held = fake.weights()
+    held["other.bias"] = held["bias"].copy()
+    fake.program().engine(held).close()
+    held["other.bias"][3] += 1
+    with pytest.raises(WeightError, match=r"bias and other\.bias differ, but the model ties them"):
+        fake.program().engine(held)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [

