@@ -102,7 +102,7 @@ def test_other_files_are_refused(tmp_path: Path, checkpoint: Path):
         mk.load(tmp_path / "nothing.mkp")
     with pytest.raises(PackageError, match="not a package of mk"):
         mk.load(checkpoint / "model.safetensors")
-    with pytest.raises(PackageError, match="no such file"):
+    with pytest.raises(PackageError, match="not a file"):
         mk.load(tmp_path)
 
 
@@ -199,6 +199,19 @@ def test_saving_is_all_or_nothing(saved: Path, tmp_path: Path):
         fake.program().save(tmp_path / "no" / "folder.mkp")
     assert saved.read_bytes() == before
     assert [f for f in os.listdir(tmp_path) if f.startswith(".")] == []
+
+
+def test_saving_follows_links_and_spares_devices(saved: Path, tmp_path: Path):
+    link = tmp_path / "link.mkp"
+    link.symlink_to(saved)
+    saved.write_bytes(b"")
+    fake.program().save(link)
+    assert link.is_symlink() and mk.load(saved).facts.name == "fake"
+    device = tmp_path / "device"
+    os.mkfifo(device)
+    with pytest.raises(PackageError, match="cannot be written: it is a folder or a device"):
+        fake.program().save(device)
+    assert device.is_fifo()
 
 
 def test_package_is_plain_safetensors(saved: Path):

@@ -38,9 +38,11 @@ def write(
     """Writes a package; `path` has either the whole of it or what it had before. Raises PackageError if it cannot."""
     from safetensors.numpy import save_file
 
-    target = Path(path)
+    target = Path(os.path.realpath(path))  # a link stays one
     temporary = None
     try:
+        if target.exists() and not target.is_file():  # root could replace even a device
+            raise OSError("it is a folder or a device, not a file")
         contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
         metadata = {name: json.dumps(value, sort_keys=True) for name, value in texts.items()}
         metadata = {"format": _FORMAT, "digest": _digest(contiguous, metadata), **metadata}
@@ -67,7 +69,7 @@ def read(path: str | os.PathLike[str]) -> tuple[Arrays, dict[str, Any]]:
     from safetensors import safe_open
 
     if not Path(path).is_file():
-        raise PackageError(f"{path}: no such file")
+        raise PackageError(f"{path}: not a file" if Path(path).exists() else f"{path}: no such file")
     try:
         with safe_open(path, framework="np") as file:
             metadata = dict(file.metadata() or {})
