@@ -23,7 +23,10 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from mk import errors as errors
+    from mk import interpret as interpret
     from mk import ir as ir
+    from mk import schedule as schedule
+    from mk import weights as weights
     from mk.build import compile_module as compile_module
     from mk.errors import CompileError as CompileError
     from mk.errors import DeviceStalled as DeviceStalled
@@ -38,7 +41,7 @@ if TYPE_CHECKING:
     from mk.program import Program as Program
     from mk.program import load as load
 
-_MODULES = ("errors", "ir")
+_MODULES = ("errors", "interpret", "ir", "schedule", "weights")
 _ERRORS = (
     "MkError",
     "CompileError",
@@ -70,9 +73,12 @@ __all__ = [
     "compile_ir",
     "compile_module",
     "errors",
+    "interpret",
     "ir",
     "load",
     "lower_module",
+    "schedule",
+    "weights",
 ]
 
 

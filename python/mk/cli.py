@@ -55,6 +55,24 @@ MaxSequences = Annotated[int, typer.Option(help="Sequences that the program hold
 MaxLength = Annotated[int, typer.Option(help="Tokens of a sequence, prompt and answer together.", min=1)]
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        import mk
+
+        typer.echo(f"mk {mk.__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end."),
+    ] = False,
+) -> None:
+    """Options of no command."""
+
+
 @app.command()
 def run(
     model: Model,

@@ -16,7 +16,7 @@ from typing import Any
 import fake_program as fake
 import fake_text
 import pytest
-from mk import cli, demo, measure, terminal
+from mk import __version__, cli, demo, measure, terminal
 from mk.errors import MkWarning
 from mk.report import report
 from mk.runtime.text import Tokenizer
@@ -212,6 +212,11 @@ def test_help_is_complete_and_quick():
         "assert not {'numpy', 'rich', 'torch', 'transformers', 'tokenizers'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
+
+
+def test_version(capsys: Any):
+    assert mk("--version") == 0
+    assert capsys.readouterr().out == f"mk {__version__}\n"
 
 
 @pytest.mark.parametrize("command", ["run", "chat", "compile", "explain", "bench"])

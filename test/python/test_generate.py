@@ -70,6 +70,7 @@ def test_sampling_options_reach_the_program(engine: Any):
         {"temperature": float("nan")},
         {"temperature": -1},
         {"temperature": float("inf")},
+        {"temperature": 1e39},
         {"top_p": 0},
         {"top_p": 1.5},
         {"min_p": -0.1},

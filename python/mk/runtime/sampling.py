@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import math
 import numbers
 from dataclasses import dataclass
 from typing import Any
@@ -31,7 +30,7 @@ class Sampling:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _number("temperature", self.temperature, lambda x: 0 <= x < math.inf, "0 or more")
+        _number("temperature", self.temperature, lambda x: 0 <= x <= 1e6, "from 0 to 1e6")
         if self.temperature < 1e-6:
             object.__setattr__(self, "temperature", 0.0)
         _integer("top_k", self.top_k, 0, 2**31 - 1)
