@@ -1,0 +1,81 @@
+# Part of mk, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""The example in the description of an operation parses."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from descriptions import DIALECTS, HEAD, blocks, declared, free_values, function
+from mk.ir import Module
+
+
+def operations() -> Iterator[tuple[str, str]]:
+    """(operation, example) of every example in the dialects."""
+    for source in DIALECTS:
+        for part in re.split(r"^(?=def |class )", source.read_text(), flags=re.MULTILINE):
+            name = re.match(r"def \w+ : \w+<\"(\w+)\"", part)
+            if name is not None:
+                for i, example in enumerate(blocks(part, "mlir")):
+                    yield f"{source.parent.name}.{name[1]}{'' if i == 0 else f'-{i}'}", example
+
+
+# The types of values that an example of mk_cta uses but whose text does not print them.
+CTA_TYPES = {"context": "!mk_cta.context", "i": "!mk_cta.instruction", "n": "i64"}
+# Names that an example of mk_task uses and does not declare.
+TASK_PREAMBLE = """
+  mk_task.buffer @h domain(tokens) : tensor<?x96xf32>
+  mk_task.buffer @y domain(tokens) : tensor<?x64xf32>
+  mk_task.weight @w [@w] layout(tiles) : tensor<64x96xf32>
+  mk_task.kind @linear class(tiles) domain(tokens) units(9) segments
+      [#mk_task.segment<base = 0, limit = 288, outer = 9, stride = 32, half = 16, partner = 16>] {
+  ^bb0(%a: tensor<?x96xf32>, %b: tensor<64x96xf32>):
+    %c = mk.linear %a, [%b] : (tensor<?x96xf32>, tensor<64x96xf32>) -> tensor<?x64xf32>
+    mk.yield %c : tensor<?x64xf32>
+  }
+  mk_task.family @down_proj kind(@linear) [@h, @w] -> [@y]
+  mk_task.event @gate_up_done arrivals(1)
+  mk_task.event @down_done arrivals(1)
+"""
+EXAMPLES = dict(operations())
+WITHOUT_EXAMPLE = {
+    "mk.add",  # add and mul share a description, which spells the name by TableGen
+    "mk.mul",
+    "mk_task.table",  # its words would fill a page; the tests of mk-build-table have them
+}
+
+
+def test_every_operation_has_an_example() -> None:
+    for source in DIALECTS:
+        for name in declared(source):
+            full = f"{source.parent.name}.{name}"
+            assert full in EXAMPLES or full in WITHOUT_EXAMPLE, full
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_examples_of_operations_parse(name: str) -> None:
+    example = EXAMPLES[name]
+    if name.startswith("mk_task."):
+        needed = TASK_PREAMBLE if name in ("mk_task.family", "mk_task.task") else ""
+        inside = example if name == "mk_task.program" else f"mk_task.program @step {{\n{needed}{example}}}\n"
+        Module.parse(f"{HEAD}{inside}}}")
+        return
+    if name == "mk.yield":
+        example = "%s = mk.silu %a : (tensor<?x64xf32>) -> tensor<?x64xf32>\n" + example
+        Module.parse(
+            f"{HEAD}mk_task.program @p {{ mk_task.kind @k class(columns) domain(tokens) {{\n"
+            f"^bb0(%a: tensor<?x64xf32>):\n{example}}} }} }}"
+        )
+        return
+    free = free_values(example)
+    if name.startswith("mk_cta."):
+        for value in re.findall(r"%(\w+)", example):
+            if f"%{value}" in CTA_TYPES or value in CTA_TYPES:
+                free[f"%{value}"] = CTA_TYPES[value]
+            elif not re.search(rf"^%{value} = ", example, re.MULTILINE):
+                free.setdefault(f"%{value}", "index")
+        made = re.findall(r"^%(\w+) = ", example, re.MULTILINE)
+        free = {value: type_ for value, type_ in free.items() if value.strip("%") not in made}
+    Module.parse(function(example, free))
