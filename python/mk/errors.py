@@ -4,7 +4,10 @@
 
 
 class MkError(Exception):
-    """Base of all errors that mk reports to its user."""
+    """Base of all errors that mk reports to its user. The message is one line, also where another library's is not."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(" ".join(line.strip() for line in str(message).splitlines()))
 
 
 class MkWarning(RuntimeWarning):

@@ -38,6 +38,10 @@ def test_all_errors_are_mk_errors_and_input_errors_are_value_errors():
     assert issubclass(mk.InputError, ValueError) and issubclass(mk.ImportModelError, mk.CompileError)
 
 
+def test_a_message_of_several_lines_becomes_one():
+    assert str(mk.InputError("a: ValueError:\n    b  c\n")) == "a: ValueError: b  c"
+
+
 def _step(**changes: Any) -> Callable[[], Any]:
     def call() -> None:
         with fake.program().engine() as engine:

@@ -158,6 +158,22 @@ def test_template_of_the_config_is_found():
     assert Tokenizer({**files, "tokenizer_config.json": config + named}).template == "two"
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("tokenizer.json", b"{}"),
+        ("tokenizer_config.json", b"[]"),
+        ("tokenizer_config.json", b'{"eos_token": {}}'),
+        ("tokenizer_config.json", b'{"chat_template": [1]}'),
+        ("chat_template.jinja", b"\xff"),
+    ],
+)
+def test_damaged_tokenizer_files_are_refused(name: str, content: bytes):
+    files = fake_text.files(template=False) | {name: content}
+    with pytest.raises(PackageError, match="the tokenizer files cannot be read"):
+        mk.LLM(fake.program(files=files))
+
+
 def test_model_without_template_says_so():
     with mk.LLM(fake.program(files=fake_text.files(template=False))) as llm:
         with pytest.raises(InputError, match="no chat template"):

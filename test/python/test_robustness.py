@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -184,3 +185,25 @@ def test_a_config_that_transformers_refuses(folder: Path, tmp_path: Path, field:
     with pytest.raises(mk.ImportModelError, match=r"cannot read config\.json") as error:
         mk.compile_module(tmp_path, **OPTIONS)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "cannot read generation_config.json"),
+        ("[]", "cannot read generation_config.json"),
+        ('{"eos_token_id": "x"}', "eos_token_id is 'x'; expected a token id"),
+        ('{"eos_token_id": [[1]]}', r"eos_token_id is \[\[1\]\]; expected a token id"),
+    ],
+)
+def test_a_damaged_generation_config(folder: Path, tmp_path: Path, content: str, message: str) -> None:
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "generation_config.json").write_text(content)
+    with pytest.raises(mk.ImportModelError, match=message):
+        mk.compile_module(tmp_path, **OPTIONS)
+
+
+def test_a_stop_token_outside_the_vocabulary_is_never_drawn(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "generation_config.json").write_text('{"eos_token_id": [2, -1, 1000000]}')
+    assert mk.compile_module(tmp_path, **OPTIONS).facts.eos_token_ids == (2,)

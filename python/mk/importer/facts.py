@@ -18,7 +18,10 @@ SAMPLING = ("do_sample", "temperature", "top_k", "top_p", "min_p", "repetition_p
 
 
 def model_facts(model: Any, exported: Exported, generation: Any) -> ModelFacts:
-    """Collects them from the exported program where it knows them, and from the config where only that does."""
+    """Collects them from the exported program where it knows them, and from the config where only that does.
+
+    Raises ImportModelError for special tokens that are no token ids.
+    """
     config = model.config.get_text_config()
     eos = getattr(generation, "eos_token_id", None)
     if eos is None:
@@ -33,11 +36,20 @@ def model_facts(model: Any, exported: Exported, generation: Any) -> ModelFacts:
         max_length=getattr(config, "max_position_embeddings", None),
         num_layers=len(attention),
         attention=attention,
-        eos_token_ids=() if eos is None else tuple(eos) if isinstance(eos, list | tuple) else (int(eos),),
-        bos_token_id=bos,
+        eos_token_ids=_token_ids("eos_token_id", eos, exported.vocab_size),
+        bos_token_id=next(iter(_token_ids("bos_token_id", bos, exported.vocab_size)), None),
         generation={name: value for name, value in sampling.items() if value is not None},
         class_name=type(model).__name__,
     )
+
+
+def _token_ids(name: str, value: Any, vocab_size: int) -> tuple[int, ...]:
+    """The ids of a config's field; those outside the vocabulary, such as the -1 for none, are never drawn."""
+    ids = [] if value is None else value if isinstance(value, list | tuple) else [value]
+    for one in ids:
+        if isinstance(one, bool) or not isinstance(one, int):
+            raise ImportModelError(f"the config's {name} is {value!r}; expected a token id or a list of them")
+    return tuple(one for one in ids if 0 <= one < vocab_size)
 
 
 def constant_values(exported: Exported) -> dict[str, np.ndarray[Any, Any]]:

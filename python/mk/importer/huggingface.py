@@ -100,8 +100,7 @@ def _from_path(path: Path) -> tuple[Any, Weights | None, Any]:
         # Code in the folder is never run: what it does cannot be known, and it would run with the user's rights.
         config = AutoConfig.from_pretrained(str(path), local_files_only=True, trust_remote_code=False)
     except Exception as error:  # whatever its validators raise
-        reason = " ".join(str(error).split())
-        raise ImportModelError(f"{path}: transformers cannot read config.json: {reason[:300]}") from error
+        raise ImportModelError(f"{path}: transformers cannot read config.json: {str(error)[:300]}") from error
     if getattr(config, "quantization_config", None):
         raise ImportModelError(
             f"{path}: the checkpoint is quantized; give the unquantized model or a GGUF file"
@@ -109,7 +108,12 @@ def _from_path(path: Path) -> tuple[Any, Weights | None, Any]:
     model = empty_model(config)
     generation = model.generation_config
     if (path / "generation_config.json").is_file():
-        generation = GenerationConfig.from_pretrained(str(path), local_files_only=True)
+        try:
+            generation = GenerationConfig.from_pretrained(str(path), local_files_only=True)
+        except Exception as error:  # as above
+            raise ImportModelError(
+                f"{path}: transformers cannot read generation_config.json: {error}; correct or remove it"
+            ) from error
     from mk.weights.safetensors_folder import has_safetensors
 
     has_weights = has_safetensors(path) or find_gguf(path) is not None or any(path.glob("*.bin"))

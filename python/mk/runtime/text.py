@@ -38,16 +38,16 @@ class Tokenizer:
             self._backend = Backend.from_str(files[TOKENIZER].decode())
             config: dict[str, Any] = json.loads(files.get(CONFIG, b"{}"))
             special: dict[str, Any] = json.loads(files.get(SPECIAL, b"{}"))
-        except Exception as error:  # tokenizers raises plain Exception
+            names = {key: value for key, value in {**special, **config}.items() if key.endswith("_token")}
+            #: Special tokens by role, such as "eos_token".
+            self.special = {
+                key: value["content"] if isinstance(value, dict) else value
+                for key, value in names.items()
+                if isinstance(value, str | dict)
+            }
+            self.template = files[TEMPLATE].decode() if TEMPLATE in files else _template_of(config)
+        except Exception as error:  # tokenizers raises plain Exception; the rest is JSON of any form
             raise PackageError(f"the tokenizer files cannot be read: {error}") from error
-        names = {key: value for key, value in {**special, **config}.items() if key.endswith("_token")}
-        #: Special tokens by role, such as "eos_token".
-        self.special = {
-            key: value["content"] if isinstance(value, dict) else value
-            for key, value in names.items()
-            if isinstance(value, str | dict)
-        }
-        self.template = files[TEMPLATE].decode() if TEMPLATE in files else _template_of(config)
 
     def encode(self, text: str, *, special: bool = True) -> list[int]:
         """Token ids; `special` adds the tokens that begin or end a text of this model."""
