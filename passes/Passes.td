@@ -10,5 +10,6 @@ include "passes/import/Passes.td"
 include "passes/fuse/Passes.td"
 include "passes/plan/Passes.td"
 include "passes/cpu/Passes.td"
+include "passes/gpu/Passes.td"
 
 #endif // MK_PASSES_TD

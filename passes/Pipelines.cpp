@@ -13,6 +13,7 @@
 #include "mlir/Dialect/ControlFlow/IR/ControlFlow.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -20,6 +21,7 @@
 #include "mlir/Pass/PassRegistry.h"
 #include "mlir/Target/LLVMIR/Dialect/Builtin/BuiltinToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
+#include "mlir/Target/LLVMIR/Dialect/NVVM/NVVMToLLVMIRTranslation.h"
 #include "mlir/Transforms/Passes.h"
 
 using namespace mlir;
@@ -51,6 +53,11 @@ struct FuseOptions : PassPipelineOptions<FuseOptions> {
   Option<bool> narrow{*this, "narrow",
                       llvm::cl::desc("write rows in the type that their only reader rounds to"),
                       llvm::cl::init(true)};
+};
+
+struct KernelOptions : PassPipelineOptions<KernelOptions> {
+  Option<bool> trace{*this, "trace", llvm::cl::desc("note the times of every instruction"),
+                     llvm::cl::init(false)};
 };
 } // namespace
 
@@ -90,6 +97,7 @@ static void buildFusePipeline(OpPassManager &pm, const FuseOptions &options) {
 /// mk -> mk_task with a proved table.
 static void buildPlanPipeline(OpPassManager &pm) {
   pm.addPass(createFormTasks());
+  pm.addPass(createOrderColumns()); // for a GPU
   pm.addPass(createTile());
   pm.addPass(createAssignWorkers());
   pm.addPass(createPlanMemory());
@@ -134,12 +142,43 @@ static void buildCpuPipeline(OpPassManager &pm) {
   pm.addPass(createCSEPass());
 }
 
+/// mk_task -> mk_cta bodies of CTAs, beside the program.
+static void buildGpuKindsPipeline(OpPassManager &pm) { pm.addPass(createLowerGpuKinds()); }
+
+/// The kernel in place of the program.
+static void buildKernelPipeline(OpPassManager &pm, const KernelOptions &options) {
+  BuildKernelOptions kernel;
+  kernel.trace = options.trace;
+  pm.addPass(createBuildKernel(kernel));
+  pm.addPass(createAddPacker());
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createCSEPass());
+}
+
+/// mk_cta -> llvm and nvvm, for a GPU.
+static void buildGpuPipeline(OpPassManager &pm) {
+  pm.addPass(createLowerCtaToNVVM());
+  pm.addPass(createConvertVectorToLLVMPass());
+  pm.addPass(createConvertSCFToCFPass());
+  pm.addPass(createConvertMathToLLVMPass());
+  pm.addPass(createFinalizeMemRefToLLVMConversionPass());
+  pm.addPass(createConvertIndexToLLVMPass());
+  pm.addPass(createArithToLLVMConversionPass());
+  pm.addPass(createConvertFuncToLLVMPass());
+  pm.addPass(createConvertControlFlowToLLVMPass());
+  pm.addPass(createReconcileUnrealizedCastsPass());
+  pm.addPass(createMarkKernels());
+  pm.addPass(createCSEPass());
+}
+
 void mk::registerEverything(DialectRegistry &registry) {
-  registry.insert<MkDialect, mk_task::MkTaskDialect, mk_cta::MkCtaDialect, arith::ArithDialect,
-                  cf::ControlFlowDialect, func::FuncDialect, LLVM::LLVMDialect, math::MathDialect,
-                  memref::MemRefDialect, scf::SCFDialect, vector::VectorDialect>();
+  registry
+      .insert<MkDialect, mk_task::MkTaskDialect, mk_cta::MkCtaDialect, arith::ArithDialect,
+              cf::ControlFlowDialect, func::FuncDialect, LLVM::LLVMDialect, math::MathDialect,
+              NVVM::NVVMDialect, memref::MemRefDialect, scf::SCFDialect, vector::VectorDialect>();
   registerBuiltinDialectTranslation(registry);
   registerLLVMDialectTranslation(registry);
+  registerNVVMDialectTranslation(registry);
 }
 
 void mk::registerAllPassesAndPipelines() {
@@ -164,5 +203,10 @@ void mk::registerAllPassesAndPipelines() {
   PassPipelineRegistration<>("mk-main-pipeline", "the table's loop instead of the program",
                              buildMainPipeline);
   PassPipelineRegistration<>("mk-cta-pipeline", "both of these", buildCtaPipeline);
+  PassPipelineRegistration<>("mk-gpu-kinds-pipeline", "kinds to bodies of CTAs",
+                             buildGpuKindsPipeline);
+  PassPipelineRegistration<KernelOptions>("mk-kernel-pipeline", "the table's kernel",
+                                          buildKernelPipeline);
+  PassPipelineRegistration<>("mk-gpu-pipeline", "bodies to llvm for a GPU", buildGpuPipeline);
   PassPipelineRegistration<>("mk-cpu-pipeline", "bodies to llvm for the CPU", buildCpuPipeline);
 }

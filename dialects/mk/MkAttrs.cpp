@@ -52,13 +52,21 @@ LogicalResult CacheType::verify(EmitError emitError, int64_t heads, int64_t head
 //===----------------------------------------------------------------------===//
 
 LogicalResult TargetAttr::verify(EmitError emitError, StringRef kind, StringRef features,
-                                 int64_t workers, int64_t lanes, int64_t bandwidth) {
-  if (kind != "cpu")
-    return emitError() << "expected target kind \"cpu\", found \"" << kind << "\"";
+                                 int64_t workers, int64_t lanes, int64_t bandwidth, int64_t shared,
+                                 int64_t inFlight) {
+  if (kind != "cpu" && kind != "gpu")
+    return emitError() << "expected target kind \"cpu\" or \"gpu\", found \"" << kind << "\"";
   if (workers <= 0)
     return emitError() << "expected at least one worker, found " << workers;
-  if (lanes != 4 && lanes != 8 && lanes != 16)
+  if (kind == "gpu") {
+    if (lanes != 2)
+      return emitError() << "expected 2 lanes on a gpu, found " << lanes;
+    if (shared <= 0 || inFlight <= 0)
+      return emitError() << "expected the shared memory and the bytes in flight of a gpu, found "
+                         << shared << " and " << inFlight;
+  } else if (lanes != 4 && lanes != 8 && lanes != 16) {
     return emitError() << "expected 4, 8 or 16 lanes, found " << lanes;
+  }
   if (bandwidth <= 0)
     return emitError() << "expected a positive bandwidth, found " << bandwidth;
   return success();

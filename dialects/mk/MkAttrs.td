@@ -14,15 +14,25 @@ def Mk_TargetAttr : AttrDef<Mk_Dialect, "Target"> {
 
     `#mk.target<kind = "cpu", features = "avx512f,avx512bf16", workers = 2, lanes = 16, bandwidth = 30>`
 
-    * `kind`: `"cpu"`; `features`: comma-separated LLVM target features that the code may use;
-    * `workers`: persistent workers, one per physical core;
-    * `lanes`: float32 lanes of one vector register (4, 8 or 16); a weight tile has `2 * lanes` rows;
-    * `bandwidth`: read bandwidth in GB/s for the cost model.
+    * `kind`: `"cpu"` or `"gpu"`; `features`: comma-separated LLVM target features that the code may use, on a
+      GPU the architecture, as in `"sm_90a"`;
+    * `workers`: persistent workers, one per physical core, or one CTA per multiprocessor;
+    * `lanes`: float32 lanes of one vector register (4, 8 or 16), 2 on a GPU; a weight tile has `2 * lanes` rows;
+    * `bandwidth`: read bandwidth in GB/s for the cost model;
+    * `shared`: bytes of on-chip memory that a CTA may have; `in_flight`: bytes of weights that it keeps on their
+      way while its ring holds enough, and half of what it keeps when it does not. 0 on a CPU.
+
+    `#mk.target<kind = "gpu", features = "sm_90a", workers = 132, lanes = 2, bandwidth = 3150, shared = 232448, in_flight = 32768>`
   }];
   let parameters = (ins StringRefParameter<"machine class">:$kind, StringRefParameter<"LLVM features">:$features,
-                        "int64_t":$workers, "int64_t":$lanes, "int64_t":$bandwidth);
+                        "int64_t":$workers, "int64_t":$lanes, "int64_t":$bandwidth,
+                        DefaultValuedParameter<"int64_t", "0">:$shared,
+                        DefaultValuedParameter<"int64_t", "0">:$in_flight);
   let assemblyFormat = "`<` struct(params) `>`";
   let genVerifyDecl = 1;
+  let extraClassDeclaration = [{
+    bool isGpu() const { return getKind() == "gpu"; }
+  }];
 }
 
 def Mk_OptionsAttr : AttrDef<Mk_Dialect, "Options"> {

@@ -107,3 +107,17 @@ LogicalResult MatmulOp::verify() {
                          << " rows of the tile's groups and lanes, got " << acc;
   return success();
 }
+
+LogicalResult RingFillOp::verify() {
+  if (contextField(getArena()) < 0)
+    return emitOpError() << "expects the name of a context field, got \"" << getArena() << "\"";
+  return success();
+}
+
+LogicalResult SharedOp::verify() {
+  auto type = cast<MemRefType>(getResult().getType());
+  auto space = dyn_cast_or_null<IntegerAttr>(type.getMemorySpace());
+  if (!type.hasStaticShape() || !type.getLayout().isIdentity() || !space || space.getInt() != 3)
+    return emitOpError() << "expects a memref of static shape in memory space 3, got " << type;
+  return success();
+}

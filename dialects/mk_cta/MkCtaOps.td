@@ -192,4 +192,6 @@ def MkCta_PostOp : MkCta_Op<"post", [MemoryEffects<[MemRead, MemWrite]>]> {
   let assemblyFormat = "$memory `[` $position `]` `,` $value attr-dict `:` type($memory)";
 }
 
+include "MkCtaGpuOps.td"
+
 #endif // MK_CTA_OPS_TD

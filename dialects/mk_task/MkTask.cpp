@@ -9,6 +9,7 @@
 #include "mlir/IR/DialectImplementation.h"
 #include "llvm/ADT/StringSwitch.h"
 #include "llvm/ADT/TypeSwitch.h"
+#include "llvm/ADT/bit.h"
 #include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
@@ -61,8 +62,23 @@ SmallVector<RequestArray> mk_task::requestArrays(mk::OptionsAttr options, int64_
   return arrays;
 }
 
+FragmentTile::FragmentTile(int64_t columns) : columns(columns) {
+  int64_t blocks = llvm::divideCeil(columns, kBlockColumns);
+  chunks = llvm::divideCeil(blocks, kChunkBlocks);
+  chunkBlocks = llvm::divideCeil(blocks, chunks);
+  group =
+      chunks > 1 ? 1 : llvm::bit_floor(uint64_t(std::min<int64_t>(4, kChunkBlocks / chunkBlocks)));
+}
+
+int64_t mk_task::getFragmentPosition(int64_t column) {
+  int64_t pair = column % 32 / 2;
+  return column / 32 * 32 + pair % 4 * 8 + pair / 4 * 2 + column % 2;
+}
+
 int64_t mk_task::getTileBytes(Type weight, int64_t lanes) {
   auto type = cast<RankedTensorType>(weight);
+  if (lanes == 2) // a GPU's
+    return FragmentTile(type.getDimSize(1)).bytes();
   int64_t elementBytes = type.getElementTypeBitWidth() / 8;
   int64_t rowBytes = llvm::alignTo(type.getDimSize(1) * elementBytes, 4);
   return llvm::alignTo(2 * lanes * rowBytes, kAlignment);
@@ -91,6 +107,17 @@ SegmentAttr::Groups SegmentAttr::groups(int64_t unit, int64_t lanes) const {
   int64_t width = std::min(lanes, getHalf() - first);
   auto valid = [&](int64_t column) { return std::clamp<int64_t>(getLimit() - column, 0, width); };
   return {a, valid(a), b, valid(b)};
+}
+
+void BufferOp::build(OpBuilder &builder, OperationState &state, StringAttr name, UnitAttr request,
+                     DomainAttr domain, IntegerAttr offset, TypeAttr type) {
+  build(builder, state, name, request, domain, OrderAttr(), offset, type);
+}
+
+void mk_task::WeightOp::build(OpBuilder &builder, OperationState &state, StringAttr name,
+                              ArrayAttr sources, LayoutAttr layout, TypeAttr type) {
+  build(builder, state, name, sources, layout, IntegerAttr(), UnitAttr(), DenseI64ArrayAttr(),
+        ArrayAttr(), FlatSymbolRefAttr(), type);
 }
 
 int64_t BufferOp::getPitch() {

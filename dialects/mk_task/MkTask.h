@@ -49,6 +49,22 @@ struct RequestArray {
 /// The arrays in order, for the sizes of a program; `total` receives the bytes of the block.
 SmallVector<RequestArray> requestArrays(mk::OptionsAttr options, int64_t *total = nullptr);
 
+/// How the 4 rows of a weight tile on a GPU are copied and multiplied: in chunks of at most 16 KB,
+/// so that K may be as long as it likes while a slot of the ring and a thread's share of a row are
+/// not.
+struct FragmentTile {
+  explicit FragmentTile(int64_t columns);
+  static constexpr int64_t kBlockColumns = 64, kBlockBytes = 512, kChunkBlocks = 32;
+  int64_t columns;     // K
+  int64_t chunks;      // copies of a tile
+  int64_t chunkBlocks; // blocks of 64 columns of each chunk; the last ones may be padding
+  int64_t group;       // tiles that one copy brings, more than 1 only if a tile is one small chunk
+  int64_t chunkBytes() const { return chunkBlocks * kBlockBytes; }
+  int64_t bytes() const { return chunks * chunkBytes(); }
+};
+/// Where column c of a buffer or weight in the order `fragments` lies.
+int64_t getFragmentPosition(int64_t column);
+
 /// Bytes from one tile of a `layout(tiles)` weight to the next in a worker's stream.
 int64_t getTileBytes(Type weight, int64_t lanes);
 

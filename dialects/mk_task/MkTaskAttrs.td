@@ -25,13 +25,30 @@ def MkTask_Domain : I32EnumAttr<"Domain", "what a buffer has one row for", [
 }
 
 def MkTask_Layout : I32EnumAttr<"Layout", "how a weight lies in memory", [
-    I32EnumAttrCase<"tiles", 0>, I32EnumAttrCase<"rows", 1>]> {
+    I32EnumAttrCase<"tiles", 0>, I32EnumAttrCase<"rows", 1>, I32EnumAttrCase<"fragments", 2>]> {
   let cppNamespace = "::mlir::mk_task";
   let description = [{
     * `tiles`: in the workers' streams, cut into tiles of `2 * lanes` rows. Within a tile the words of
       4 bytes follow each other as [K / p][2 groups][lanes], a word holding the p = 4 / sizeof(element)
       neighbouring elements of one row. Rows that do not exist are zero; K is padded to p with zeros.
-    * `rows`: row-major in the parameter arena, K padded to nothing.
+      On a GPU (`lanes` = 2) a tile holds the fragments of its 4 rows for the tensor cores, as [K / 64]
+      [2 segments of 32][4 rows][4 threads][8 elements]; the elements of thread t are 2t, 2t + 1, 8 + 2t,
+      9 + 2t, 16 + 2t, 17 + 2t, 24 + 2t and 25 + 2t of the segment;
+    * `rows`: row-major in the parameter arena, K padded to nothing;
+    * `fragments`: as `rows`, with the columns of each 32 in the order of a tile's elements, for a GPU.
+  }];
+}
+
+def MkTask_Order : I32EnumAttr<"Order", "how the columns of a buffer's row follow each other", [
+    I32EnumAttrCase<"natural", 0>, I32EnumAttrCase<"fragments", 1>, I32EnumAttrCase<"ranges", 2>]> {
+  let cppNamespace = "::mlir::mk_task";
+  let description = [{
+    * `natural`: in ascending order;
+    * `fragments`: within each 32 columns, in the order of the elements of a weight tile on a GPU, so that the
+      8 elements which one thread multiplies lie side by side: column c is at
+      `c / 32 * 32 + p % 4 * 8 + p / 4 * 2 + c % 2`, p = c % 32 / 2;
+    * `ranges`: a result of `mk.attend`: the sums of all heads and ranges, each in the order `fragments`, then
+      the pairs of largest score and weight.
   }];
 }
 

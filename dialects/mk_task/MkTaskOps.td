@@ -38,7 +38,7 @@ def MkTask_BufferOp : MkTask_SymbolOp<"buffer"> {
     One row per token or per logit row of the step. Rows lie `pitch` bytes apart: the columns rounded up to
     a multiple of 64 bytes; a buffer of one integer per row is packed. `offset` is in bytes from the start of
     its arena: the activations, or the request block for the arrays (`tokens`, `positions`, ...) that carry
-    the `request` mark.
+    the `request` mark. `order` is how the columns of a row lie.
 
     ```mlir
     mk_task.buffer @x domain(tokens) offset(4096) : tensor<?x64xf32>
@@ -46,9 +46,14 @@ def MkTask_BufferOp : MkTask_SymbolOp<"buffer"> {
     ```
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, UnitAttr:$request, MkTask_Domain:$domain,
+                       DefaultValuedAttr<MkTask_Order, "::mlir::mk_task::Order::natural">:$order,
                        OptionalAttr<I64Attr>:$offset, TypeAttrOf<AnyRankedTensor>:$type);
+  let builders = [OpBuilder<(ins "::mlir::StringAttr":$name, "::mlir::UnitAttr":$request,
+                             "::mlir::mk_task::DomainAttr":$domain, "::mlir::IntegerAttr":$offset,
+                             "::mlir::TypeAttr":$type)>];
   let assemblyFormat = [{
-    $sym_name (`request` $request^)? `domain` `(` $domain `)` (`offset` `(` $offset^ `)`)? attr-dict `:` $type
+    $sym_name (`request` $request^)? `domain` `(` $domain `)` (`order` `(` $order^ `)`)?
+    (`offset` `(` $offset^ `)`)? attr-dict `:` $type
   }];
   let hasVerifier = 1;
   let extraClassDeclaration = [{
@@ -80,7 +85,8 @@ def MkTask_WeightOp : MkTask_SymbolOp<"weight"> {
     The rows of all `sources` one below the other, in the given layout. `offset` (bytes in the parameter
     arena) places a `rows` weight, and for a `tiles` weight that is also looked up by row (`gathered`) its
     place array: int32 [units], a copy of `tile_offsets`; row r is row `r % (2 * lanes)` of tile
-    `r / (2 * lanes)`. `tile_offsets`: for each tile its place in the streams in units of 64 bytes.
+    `r / (2 * lanes)`. `tile_offsets`: for each tile its place in the streams in units of 64 bytes. `scale` names
+    a vector that multiplies the columns before they are rounded: the gain of the norm before the product.
 
     ```mlir
     mk_task.weight @gate_up0 [@model.layers.0.mlp.gate_proj.weight, @model.layers.0.mlp.up_proj.weight]
@@ -91,10 +97,13 @@ def MkTask_WeightOp : MkTask_SymbolOp<"weight"> {
                        MkTask_Layout:$layout, OptionalAttr<I64Attr>:$offset, UnitAttr:$gathered,
                        OptionalAttr<DenseI64ArrayAttr>:$tile_offsets,
                        OptionalAttr<TypedArrayAttrBase<MkTask_SegmentAttr, "segments">>:$segments,
+                       OptionalAttr<FlatSymbolRefAttr>:$scale,
                        TypeAttrOf<AnyRankedTensor>:$type);
+  let builders = [OpBuilder<(ins "::mlir::StringAttr":$name, "::mlir::ArrayAttr":$sources,
+                             "::mlir::mk_task::LayoutAttr":$layout, "::mlir::TypeAttr":$type)>];
   let assemblyFormat = [{
     $sym_name $sources `layout` `(` $layout `)` (`gathered` $gathered^)? (`offset` `(` $offset^ `)`)?
-    (`segments` $segments^)? (`tile_offsets` $tile_offsets^)? attr-dict `:` $type
+    (`segments` $segments^)? (`scale` $scale^)? (`tile_offsets` $tile_offsets^)? attr-dict `:` $type
   }];
   let hasVerifier = 1;
 }

@@ -135,10 +135,9 @@ static LogicalResult collectNeeds(Block &epilogue, int64_t lanes, Needs &needs) 
     if (auto rope = dyn_cast<RopeOp>(op)) {
       needs.pairings.push_back(getHeads(rope, begin));
     } else if (auto partial = dyn_cast<ArgmaxPartialOp>(op)) {
-      if (int64_t(partial.getBlock()) != 2 * lanes)
-        return emitModelError(partial)
-               << "expected block = " << 2 * lanes << ", the height of a weight tile, found "
-               << int64_t(partial.getBlock());
+      if (int64_t(partial.getBlock()) % (2 * lanes))
+        return emitModelError(partial) << "expected a block of whole weight tiles of " << 2 * lanes
+                                       << " rows, found " << int64_t(partial.getBlock());
       needs.pairings.push_back(getPlain(partial, begin, width, lanes));
       continue; // the result's columns are numbered by units, not by accumulators
     } else if (isa<AddOp, MulOp, GluOp>(op) && inputs.size() == 2 &&

@@ -32,7 +32,7 @@ std::string mk::hostFeatures() {
 
 /// The standard -O2 passes without the vectorisers: bodies are written with the vectors they want,
 /// and a second opinion on short remainder loops costs compile time for nothing.
-static void optimize(llvm::Module &module, llvm::TargetMachine &machine) {
+void mk::optimizeModule(llvm::Module &module, llvm::TargetMachine &machine) {
   llvm::LoopAnalysisManager loops;
   llvm::FunctionAnalysisManager functions;
   llvm::CGSCCAnalysisManager components;
@@ -67,7 +67,7 @@ FailureOr<std::string> mk::emitObject(ModuleOp module, StringRef cpu, StringRef 
                                   std::nullopt, llvm::CodeGenOptLevel::Default));
   llvmModule->setTargetTriple(triple);
   llvmModule->setDataLayout(machine->createDataLayout());
-  optimize(*llvmModule, *machine);
+  optimizeModule(*llvmModule, *machine);
 
   llvm::SmallVector<char> object;
   llvm::raw_svector_ostream stream(object);

@@ -7,12 +7,20 @@
 
 #include <string>
 
+namespace llvm {
+class Module;
+class TargetMachine;
+} // namespace llvm
+
 namespace mlir::mk {
 
 /// Compiles a module of llvm ops to a relocatable object for this machine's triple, position
 /// independent, for the given processor and comma-separated features ("+avx2,+fma"). Emits an error
 /// on failure.
 FailureOr<std::string> emitObject(ModuleOp module, StringRef cpu, StringRef features);
+
+/// LLVM's optimisations as all of mk's targets want them.
+void optimizeModule(llvm::Module &module, llvm::TargetMachine &machine);
 
 /// Name and feature string of the processor that this process runs on, as LLVM knows it.
 std::string hostCpu();

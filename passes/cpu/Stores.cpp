@@ -3,6 +3,7 @@
 //
 // Where the values of a unit go: rows of a buffer, partial maxima, the cache. Also the `columns`
 // kinds, which are nothing but that.
+#include "passes/analysis/Accumulators.h"
 #include "passes/cpu/KindEmitter.h"
 
 #include <numeric>
@@ -49,23 +50,9 @@ void KindEmitter::forUnits(Value begin, Value end, function_ref<void(UnitGroups,
   }
 }
 
-/// Nothing for a value that does not come from the accumulators. Of partners the lower is group A.
-static std::optional<int64_t> accumulatorColumn(LinearOp linear, Value value) {
-  if (auto argument = dyn_cast<BlockArgument>(value))
-    return argument.getOwner()->getParentOp() == linear ? std::optional<int64_t>(0) : std::nullopt;
-  Operation *op = value.getDefiningOp();
-  std::optional<int64_t> lowest;
-  for (Value operand : op->getOperands())
-    if (auto column = accumulatorColumn(linear, operand))
-      lowest = lowest ? std::min(*lowest, *column) : *column;
-  if (auto slice = dyn_cast<SliceOp>(op); slice && lowest)
-    return *lowest + int64_t(slice.getOffset());
-  return lowest;
-}
-
 int64_t KindEmitter::origin(Value value) {
   auto linear = dyn_cast<LinearOp>(kind.getAnchor());
-  return linear ? accumulatorColumn(linear, value).value_or(0) : 0;
+  return linear ? getAccumulatorColumn(linear, value).value_or(0) : 0;
 }
 
 bool KindEmitter::covers(mk_task::SegmentAttr segment, Value value) {

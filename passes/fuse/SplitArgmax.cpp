@@ -13,7 +13,9 @@ namespace mlir::mk {
 
 static void splitArgmax(ArgmaxOp op, TargetAttr target) {
   OpBuilder builder(op);
-  int64_t block = 2 * target.getLanes(); // the height of a weight tile
+  // The height of a weight tile; on a GPU, where tiles are low and one CTA reads all partial
+  // maxima, of four.
+  int64_t block = (target.isGpu() ? 8 : 2) * target.getLanes();
   int64_t blocks = llvm::divideCeil(getColumns(op.getInput()), block);
   auto type = RankedTensorType::get({ShapedType::kDynamic, 2 * blocks}, builder.getF32Type());
   Value partials = builder.create<ArgmaxPartialOp>(op.getLoc(), type, op.getInput(), block);

@@ -74,6 +74,16 @@ static SmallVector<int64_t> balance(int64_t units, double cost, ArrayRef<double>
   return bounds;
 }
 
+/// Units that only one worker together may run: those of one block of a partial maximum.
+static int64_t getGranule(KindOp kind, int64_t lanes) {
+  int64_t granule = 1;
+  kind.walk([&](ArgmaxPartialOp partial) {
+    if (partial->getParentOp() != kind)
+      granule = std::max<int64_t>(granule, int64_t(partial.getBlock()) / (2 * lanes));
+  });
+  return granule;
+}
+
 static SmallVector<int64_t> onOneWorker(int64_t units, size_t worker, size_t workers) {
   SmallVector<int64_t> bounds(workers + 1, 0);
   std::fill(bounds.begin() + worker + 1, bounds.end(), units);
@@ -98,10 +108,16 @@ static FailureOr<Assignment> assign(ProgramOp program, const CostModel &cost) {
     double unit = cost.unit(kind, /*rows=*/1), most = cost.unit(kind, cost.maxRows(kind)) * units;
     Cut cut{family, units, {}};
     if (kind.getKindClass() == KindClass::tiles) {
-      cut.bounds = balance(units, unit, assignment.load);
+      int64_t granule = getGranule(kind, cost.target.getLanes());
+      unit *= granule;
+      cut.bounds = balance(llvm::divideCeil(units, granule), unit, assignment.load);
+      for (int64_t &bound : cut.bounds)
+        bound = std::min(bound * granule, units);
+      unit /= granule;
+      assignment.tolerance += 2 * unit * (granule - 1);
     } else if (kind.getKindClass() == KindClass::attend ||
                (kind.getKindClass() == KindClass::columns && units >= int64_t(workers) &&
-                most / workers > cost.event())) {
+                (cost.target.isGpu() || most / workers > cost.event()))) {
       // Its work is in steps with many rows: those are balanced, not the step with one row.
       for (size_t w = 0; w <= workers; ++w)
         cut.bounds.push_back(units * w / workers);

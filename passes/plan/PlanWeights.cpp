@@ -137,7 +137,7 @@ static LogicalResult applyPlan(ProgramOp program, WeightPlan &plan, int64_t lane
     return std::exchange(params, params + llvm::alignTo(bytes, kAlignment));
   };
   for (auto &[name, weight] : declarations.weights) {
-    if (weight.getLayout() == Layout::rows) {
+    if (weight.getLayout() != Layout::tiles) {
       auto type = cast<RankedTensorType>(weight.getType());
       weight.setOffset(allocate(type.getNumElements() * (type.getElementTypeBitWidth() / 8)));
       continue;

@@ -31,8 +31,7 @@ mk_task::WeightOp Weights::declare(Location loc, ArrayRef<Attribute> sources, Ty
   builder.setInsertionPointToEnd(&section);
   auto weight = builder.create<mk_task::WeightOp>(
       loc, names.unique(joinNames(parts)), builder.getArrayAttr(sources),
-      LayoutAttr::get(builder.getContext(), layout), IntegerAttr(), UnitAttr(), DenseI64ArrayAttr(),
-      ArrayAttr(), TypeAttr::get(type));
+      LayoutAttr::get(builder.getContext(), layout), TypeAttr::get(type));
   if (sources.size() == 1)
     single.try_emplace({sources.front(), type}, weight);
   return weight;

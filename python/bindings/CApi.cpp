@@ -18,6 +18,7 @@
 #if __has_include("passes/cpu/EmitObject.h")
 #include "passes/cpu/EmitObject.h"
 #endif
+#include "passes/gpu/EmitPtx.h"
 
 #include <mutex>
 
@@ -230,7 +231,10 @@ bool mkEmitObject(MlirModule module, MlirStringRef cpu, MlirStringRef features,
   ModuleOp op = unwrap(module);
   DiagnosticsTo handler(op.getContext(), diagnostics, userData);
 #if __has_include("passes/cpu/EmitObject.h")
-  FailureOr<std::string> bytes = mk::emitObject(op, unwrap(cpu), unwrap(features));
+  mk::TargetAttr target = mk::getTarget(op);
+  FailureOr<std::string> bytes = target && target.isGpu()
+                                     ? mk::emitPtx(op, unwrap(cpu))
+                                     : mk::emitObject(op, unwrap(cpu), unwrap(features));
   if (failed(bytes))
     return false;
   object(toC(*bytes), userData);

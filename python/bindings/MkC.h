@@ -44,7 +44,8 @@ void mkLocationText(MlirLocation location, MlirStringCallback callback, void *us
 /// The module path that the importer wrote into the location; empty if there is none.
 void mkLocationModulePath(MlirLocation location, MlirStringCallback callback, void *userData);
 
-/// Machine code (an ELF relocatable object) of a module of the llvm dialect; false after an error.
+/// Machine code (an ELF relocatable object, or PTX if `mk.target` is a GPU) of a module of the llvm
+/// dialect; false after an error.
 bool mkEmitObject(MlirModule module, MlirStringRef cpu, MlirStringRef features,
                   MlirStringCallback object, MkDiagnosticCallback diagnostics, void *userData);
 

@@ -15,8 +15,9 @@ import numpy as np
 
 from mk import __version__
 from mk.compiler.extract import extract
-from mk.compiler.manifest import Manifest
+from mk.compiler.manifest import Gpu, Manifest
 from mk.compiler.options import Options
+from mk.compiler.ptxas import assemble
 from mk.compiler.table import table_text
 from mk.compiler.target import Target, find_target, with_attribute
 from mk.errors import CompileError
@@ -24,7 +25,9 @@ from mk.ir import Module, native
 
 LEVELS = ("torch", "mk", "fused", "plan", "cta", "llvm")  # in the order of the dumps; the first is the input
 # The last pipeline that adds to the program; the one after it turns the program into code.
-LAST_OF_PROGRAM = "mk-kinds-pipeline"
+# What leaves a program complete: the pipeline after it turns the program into code.
+LAST_OF_PROGRAM = ("mk-kinds-pipeline", "mk-gpu-kinds-pipeline")
+GPU_THREADS = 288  # eight consumer warps and the loader: passes/gpu/GpuBuilder.h
 
 
 @dataclass
@@ -94,9 +97,9 @@ class Lowering:
             raise CompileError(f"the module is at level {self.level}, past {level}")
         for following in LEVELS[LEVELS.index(self.level) + 1 : LEVELS.index(level) + 1]:
             began = time.perf_counter()
-            for passes in pipelines(following, self.options):
+            for passes in pipelines(following, self.options, self.target.kind):
                 self.module.run(passes, reproducer=self._reproducer())
-                if passes == LAST_OF_PROGRAM:
+                if passes in LAST_OF_PROGRAM:
                     self._plan = extract(self.module, self.options, self.target, __version__)
             self._reached(following, began)
 
@@ -108,9 +111,13 @@ class Lowering:
             )
         manifest, arrays = self._plan
         began = time.perf_counter()
-        library, messages = native.link_object(
-            self.module.emit_object(self.target.cpu, self.target.llvm_features)
-        )
+        code = self.module.emit_object(self.target.cpu, self.target.llvm_features)
+        if self.target.kind == "gpu":
+            cubin, report = assemble(code.decode(), self.target.cpu)
+            manifest["gpu"] = Gpu(threads=GPU_THREADS, shared=manifest["arenas"]["scratch"], **report)
+            self.seconds["code"] = time.perf_counter() - began
+            return Compiled(manifest, arrays, cubin, self.seconds)
+        library, messages = native.link_object(code)
         if library is None:
             raise CompileError(f"the generated code does not link: {messages}")
         self.seconds["code"] = time.perf_counter() - began
@@ -142,16 +149,20 @@ class Lowering:
         return Path(tempfile.gettempdir()) / f"mk-reproducer-{os.getpid()}.mlir"
 
 
-def pipelines(level: str, options: Options) -> list[str]:
+def pipelines(level: str, options: Options, kind: str = "cpu") -> list[str]:
     """The passes that lead to a level from the one before."""
     weight_type = {"bfloat16": "bf16", "float32": "f32"}[options.dtype]
-    fusions = " ".join(f"{name}=false" for name in options.without)
+    # On a GPU every worker would join all ranges for itself; a small operator of its own is faster.
+    without = {*options.without, "combine"} if kind == "gpu" else options.without
+    fusions = " ".join(f"{name}=false" for name in without)
     return {
         "mk": [f"mk-import-pipeline{{weight-type={weight_type}}}"],
         "fused": [f"mk-fuse-pipeline{{{fusions}}}"],
         "plan": ["mk-plan-pipeline"],
-        "cta": [LAST_OF_PROGRAM, "mk-main-pipeline"],
-        "llvm": ["mk-cpu-pipeline"],
+        "cta": ["mk-gpu-kinds-pipeline", f"mk-kernel-pipeline{{trace={str(options.trace).lower()}}}"]
+        if kind == "gpu"
+        else ["mk-kinds-pipeline", "mk-main-pipeline"],
+        "llvm": [f"mk-{kind}-pipeline"],
     }[level]
 
 

@@ -70,6 +70,7 @@ def extract(
         vocabulary=next(buffer["shape"][1] or 0 for buffer in buffers if buffer["name"] == logits),
         logits=logits,
         arenas=_arenas(program, len(table["events"]), request_bytes, abi),
+        gpu=None,  # known once the code is assembled
         cache=_cache(parts.get("cache", []), sizes["page"]),
         weights=[_weight(op, names) for op in parts.get("weight", [])],
         buffers=buffers,
@@ -166,6 +167,7 @@ def _weight(op: Operation, names: native.AbiText) -> Weight:
         dtype=attributes["type"].dtype.name,
         offset=attributes.get("offset"),
         gathered=bool(attributes.get("gathered", False)),
+        scale=None if "scale" not in attributes else str(attributes["scale"]),
         segments=[_segment(segment) for segment in attributes.get("segments", [])],
     )
 

@@ -13,7 +13,8 @@ A `Compiled` (see `mk.compiler.driver`) holds three things, which a package stor
   | `counts` | int64 [workers] | instructions of each worker before the padding |
   | `tile_offsets/NAME` | int64 [tiles] | for each weight NAME of layout `tiles`: place of each tile, see `Weight` |
 
-* `code`: the bytes of a shared library that exports `manifest["entry"]`.
+* `code`: the bytes of a shared library that exports `manifest["entry"]`; of a GPU, a cubin with the kernels
+  `manifest["entry"]`, `mk_pack` and `mk_random`.
 
 Sizes and offsets are in bytes unless a field says otherwise. Names of weights, buffers, kinds and families are
 those of the symbols in the `mk_task` dump, without the `@`.
@@ -23,19 +24,28 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-FORMAT = 2  # grows when a field changes its meaning or goes away
+FORMAT = 3  # grows when a field changes its meaning or goes away
 
 
 class Target(TypedDict):
     """`#mk.target`: the machine that the code was made for. The runtime refuses a host that lacks a feature."""
 
-    kind: str  # "cpu"
-    arch: str  # as `uname -m` has it, e.g. "x86_64"
+    kind: str  # "cpu" or "gpu"
+    arch: str  # as `uname -m` has it, e.g. "x86_64"; of a GPU, e.g. "sm_90a"
     cpu: str  # LLVM's name of the processor, e.g. "znver4"
     features: list[str]  # LLVM's names, e.g. ["avx512f", "avx512bf16"]
-    workers: int
-    lanes: int  # float32 lanes of a vector register; a tile has 2 * lanes rows
+    workers: int  # of a GPU: one on each SM
+    lanes: int  # float32 lanes of a vector register, 2 on a GPU; a tile has 2 * lanes rows
     bandwidth: int  # GB/s, an estimate
+
+
+class Gpu(TypedDict):
+    """How the kernel is launched, and what ptxas says of it."""
+
+    threads: int  # of a CTA
+    shared: int  # bytes of dynamic shared memory of a CTA
+    registers: int  # of a thread
+    spills: int  # bytes of registers that a thread keeps in memory
 
 
 class Sizes(TypedDict):
@@ -95,20 +105,24 @@ class Weight(TypedDict):
     """A tensor as it lies in memory: the rows of all `sources`, one below the other, rounded to `dtype`.
 
     * layout `rows`: row-major at byte `offset` of the parameter arena; rank 1 is a vector.
+    * layout `fragments` (GPU): like `rows`, each row filled up with zeros to a multiple of 32 columns, and these 32
+      permuted: column c = 2 p + e of them lies at (p % 4) * 8 + (p // 4) * 2 + e.
     * layout `tiles`: tile t, in the order of the units of all `segments`, lies at byte `64 * tile_offsets[t]` of the
       stream arena. It holds 4-byte words [ceil(K / p)][2 groups][lanes], p = 4 / element size: the word holds the p
-      neighbouring elements of one row. Rows that are not valid, and elements at or beyond K, are zero.
+      neighbouring elements of one row. Rows that are not valid, and elements at or beyond K, are zero. On a GPU, what
+      a tile holds is known to the program's own kernel `mk_pack` alone.
     * `gathered`: a `tiles` weight that is also looked up by row. At byte `offset` of the parameter arena lie its
       `tile_offsets` as int32.
     """
 
     name: str
     sources: list[str]  # names in the state dict, or of the package's constants
-    layout: str  # "tiles" or "rows"
+    layout: str  # "tiles", "rows" or "fragments"
     shape: list[int]
     dtype: str  # "float32" or "bfloat16"
     offset: int | None
     gathered: bool
+    scale: str | None  # a weight whose numbers multiply the columns of this one before it is rounded
     segments: list[Segment]
 
 
@@ -181,6 +195,7 @@ class Manifest(TypedDict):
     version: str  # of the compiler
     options: dict[str, object]  # what the user chose, as in mk.compiler.Options
     target: Target
+    gpu: Gpu | None  # None for a program of the CPU
     sizes: Sizes
     entry: str  # exported: void (void *context, int32_t worker): runs a worker until the run ends
     vocabulary: int  # columns of the logits

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from mk.compiler.target import TARGETS
+from mk.compiler.target import GPUS, TARGETS
 from mk.errors import CompileError
 
 FUSIONS = ("concat", "norm", "combine", "rope", "glu", "residual", "argmax", "narrow")  # of mk-fuse-pipeline
@@ -22,12 +22,16 @@ MAX_WORKERS = 1024
 class Options:
     """Sizes count tokens unless said otherwise; a wrong value raises CompileError at once.
 
-    * `target`: "auto" is this machine; "x86-64-v3" (AVX2) and "x86-64-v4" (AVX-512) run on any such processor;
+    * `target`: "auto" is this machine; "x86-64-v3" (AVX2) and "x86-64-v4" (AVX-512) run on any such processor,
+      "sm_90a" on an H100 or H200 GPU;
     * `dtype`: what weights and the KV cache are stored as;
     * `max_sequences`: sequences at a time; `max_length`: tokens of one (its memory is in whole pages);
-    * `max_tokens`: tokens of one step; `max_rows`: rows of logits of one step, None for a sensible number;
-    * `page`: positions of a page of the KV cache; `split`: positions that one attention task covers;
+    * `max_tokens`: tokens of one step, None for 512, or on a GPU for 16, which is also its most; `max_rows`: rows of
+      logits of one step, None for a sensible number;
+    * `page`: positions of a page of the KV cache; `split`: positions that one attention task covers, None for
+      256, or 128 on a GPU;
     * `workers`: threads, None for one per physical core this process may use;
+    * `trace`: code for a GPU that notes the times of every task, for `Engine.times`;
     * `without`: fusions to leave out, some of FUSIONS, to compare strategies or to find a fault.
     """
 
@@ -35,34 +39,44 @@ class Options:
     dtype: str = "bfloat16"
     max_sequences: int = 8
     max_length: int = 2048
-    max_tokens: int = 512
+    max_tokens: int | None = None  # a number once the options are made
     max_rows: int | None = None
     page: int = 64
-    split: int = 256
+    split: int | None = None  # a number once the options are made
     workers: int | None = None
     without: Sequence[str] = ()
+    trace: bool = False
 
     def __post_init__(self) -> None:
         _one_of("target", self.target, TARGETS)
         _one_of("dtype", self.dtype, DTYPES)
+        gpu = self.target in GPUS
+        max_tokens = (16 if gpu else 512) if self.max_tokens is None else self.max_tokens
+        split = (128 if gpu else 256) if self.split is None else self.split
+        object.__setattr__(self, "max_tokens", max_tokens)
+        object.__setattr__(self, "split", split)
+        if gpu and self.dtype != "bfloat16":
+            raise CompileError(f"option dtype is {self.dtype}; a gpu multiplies bfloat16 only")
         for name in ("max_sequences", "max_length", "max_tokens", "page", "split"):
             _positive(name, getattr(self, name))
+        if gpu and max_tokens > 16:
+            raise CompileError(f"option max_tokens is {max_tokens}; a step on a gpu has at most 16")
         for name in ("max_rows", "workers"):
             if getattr(self, name) is not None:
                 _positive(name, getattr(self, name))
         if self.page % 16 or self.page & (self.page - 1):
             raise CompileError(f"option page is {self.page}; expected a power of two of at least 16")
-        if self.split % self.page:
-            raise CompileError(f"option split is {self.split}; expected a multiple of page, {self.page}")
-        if self.max_sequences > self.max_tokens:
+        if split % self.page:
+            raise CompileError(f"option split is {split}; expected a multiple of page, {self.page}")
+        if self.max_sequences > max_tokens:
             raise CompileError(
-                f"option max_tokens is {self.max_tokens}, less than the {self.max_sequences} of "
+                f"option max_tokens is {max_tokens}, less than the {self.max_sequences} of "
                 "max_sequences; a step has a token of each"
             )
-        if self.max_rows is not None and not self.max_sequences <= self.max_rows <= self.max_tokens:
+        if self.max_rows is not None and not self.max_sequences <= self.max_rows <= max_tokens:
             raise CompileError(
                 f"option max_rows is {self.max_rows}; expected max_sequences .. max_tokens, "
-                f"{self.max_sequences} .. {self.max_tokens}"
+                f"{self.max_sequences} .. {max_tokens}"
             )
         if self.workers is not None and self.workers > MAX_WORKERS:
             raise CompileError(f"option workers is {self.workers}; expected at most {MAX_WORKERS}")
@@ -89,6 +103,7 @@ class Options:
     @property
     def rows(self) -> int:
         """`max_rows`, by default a few rows for each sequence: enough to check drafted tokens."""
+        assert self.max_tokens is not None
         return self.max_rows or min(self.max_tokens, max(64, self.max_sequences))
 
     def attribute(self) -> str:

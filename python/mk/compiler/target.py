@@ -38,7 +38,11 @@ PORTABLE = {
     "x86-64-v3": _V3,
     "x86-64-v4": _V4,
 }  # LLVM's names of the levels of the x86-64 psABI
-TARGETS = ("auto", *PORTABLE)
+# GPUs by architecture, as LLVM and ptxas name it. Workers are multiprocessors; `shared` is what one CTA may have.
+GPUS = {
+    "sm_90a": {"workers": 132, "bandwidth": 3150, "shared": 232448, "in_flight": 32768},  # H100, H200
+}
+TARGETS = ("auto", *PORTABLE, *GPUS)
 
 # What arithmetic can use. A package runs wherever these exist, so what code never uses (sgx, clflushopt) is left out.
 _USEFUL = re.compile(
@@ -58,10 +62,14 @@ class Target:
     workers: int
     bandwidth: int
     kind: str = "cpu"
+    shared: int = 0
+    in_flight: int = 0
 
     @property
     def lanes(self) -> int:
-        """float32 lanes of the widest vector register that the features give."""
+        """float32 lanes of the widest vector register that the features give; a GPU's tiles have 2 * 2 rows."""
+        if self.kind == "gpu":
+            return 2
         if "avx512f" in self.features:
             return 16
         return 8 if {"avx2", "fma"} <= set(self.features) else 4
@@ -73,14 +81,27 @@ class Target:
 
     def attribute(self) -> str:
         """The text of `#mk.target`."""
+        on_chip = f", shared = {self.shared}, in_flight = {self.in_flight}" if self.kind == "gpu" else ""
         return (
             f'#mk.target<kind = "{self.kind}", features = "{",".join(self.features)}", workers = {self.workers}, '
-            f"lanes = {self.lanes}, bandwidth = {self.bandwidth}>"
+            f"lanes = {self.lanes}, bandwidth = {self.bandwidth}{on_chip}>"
         )
 
 
 def find_target(name: str = "auto", workers: int | None = None) -> Target:
     """The target called `name`, one of TARGETS, with this machine's number of workers unless one is given."""
+    if name in GPUS:
+        record = GPUS[name]
+        return Target(
+            name,
+            name,
+            (name,),
+            workers or record["workers"],
+            record["bandwidth"],
+            "gpu",
+            record["shared"],
+            record["in_flight"],
+        )
     workers = workers or len(physical_cores())
     bandwidth = _GB_PER_CORE * workers
     arch = platform.machine()
@@ -107,6 +128,8 @@ def with_attribute(target: Target, attribute: Attribute) -> Target:
         features=tuple(filter(None, str(fields["features"]).split(","))),
         workers=int(fields["workers"]),
         bandwidth=int(fields["bandwidth"]),
+        shared=int(fields.get("shared", 0)),
+        in_flight=int(fields.get("in_flight", 0)),
     )
 
 

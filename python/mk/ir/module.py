@@ -91,7 +91,10 @@ class Module:
             raise PassError(f"{text} is no value for the attribute {name}", _diagnostics(raw))
 
     def emit_object(self, cpu: str, features: str) -> bytes:
-        """The machine code of a module of the llvm dialect, as an ELF object; `cpu` and `features` in LLVM's names."""
+        """The machine code of a module of the llvm dialect, as an ELF object; `cpu` and `features` in LLVM's names.
+
+        If `mk.target` is a GPU, the text of its PTX; `cpu` is the architecture then.
+        """
         code, raw = self._native.emit_object(cpu, features)
         if code is None:
             raise PassError("", _diagnostics(raw))

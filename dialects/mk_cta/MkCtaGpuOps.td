@@ -1,0 +1,181 @@
+// Part of mk, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// What a worker is made of on a GPU: a CTA whose loader warp streams weights into a ring of tiles in
+// shared memory, while its consumer warps compute. Shuffles, votes and barriers are those of `nvvm`.
+#ifndef MK_CTA_GPU_OPS_TD
+#define MK_CTA_GPU_OPS_TD
+
+def MkCta_Word : MemRefRankOf<[I32], [1]>;
+def MkCta_Barriers : MemRefRankOf<[I64], [1]>;
+
+def MkCta_SharedOp : MkCta_Op<"shared", [Pure]> {
+  let summary = "typed memory of the CTA";
+  let description = [{
+    The shared memory that begins `offset` bytes into what the kernel is launched with. The offsets are fixed
+    when the kernel is built: the ring first, then its barriers, then the scratch of the kinds.
+
+    ```mlir
+    %ring = mk_cta.shared 0 : memref<12x4096xi32, 3>
+    ```
+  }];
+  let arguments = (ins I64Attr:$offset);
+  let results = (outs AnyMemRef:$result);
+  let assemblyFormat = "$offset attr-dict `:` type($result)";
+  let hasVerifier = 1;
+}
+
+def MkCta_RingInitOp : MkCta_Op<"ring_init", [MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "set up the barriers of the ring";
+  let description = [{
+    One thread does, once per launch. A `full` barrier has one arrival, the loader's announcement, and completes
+    when the announced bytes have landed; an `empty` barrier has `consumers` arrivals, one for each consumer
+    warp. The fence makes them visible to the copy engine; a barrier of the CTA must follow.
+
+    ```mlir
+    mk_cta.ring_init %full, %empty {consumers = 8 : i64} : memref<12xi64, 3>, memref<12xi64, 3>
+    ```
+  }];
+  let arguments = (ins MkCta_Barriers:$full, MkCta_Barriers:$empty, I64Attr:$consumers);
+  let assemblyFormat = "$full `,` $empty attr-dict `:` type($full) `,` type($empty)";
+}
+
+def MkCta_RingAwaitOp : MkCta_Op<"ring_await", [MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "wait for a phase of a barrier of the ring";
+  let description = [{
+    Spins until the phase of parity `parity` has completed, and gives true; or until the word `quit` is not
+    zero, and gives false. Without `quit` it always gives true: a copy that was issued always lands.
+    Completion of a phase has acquire semantics at the scope of the CTA: the consumers see the bytes that the
+    copy engine wrote, and the loader may overwrite what the consumers have read.
+
+    ```mlir
+    %landed = mk_cta.ring_await %full[%slot], %parity : memref<12xi64, 3>
+    %free = mk_cta.ring_await %empty[%slot], %parity quit %quit : memref<12xi64, 3>, memref<1xi32, 3>
+    ```
+  }];
+  let arguments = (ins MkCta_Barriers:$barriers, Index:$slot, I32:$parity, Optional<MkCta_Word>:$quit);
+  let results = (outs I1:$result);
+  let assemblyFormat = [{
+    $barriers `[` $slot `]` `,` $parity (`quit` $quit^)? attr-dict `:` type($barriers) (`,` type($quit)^)?
+  }];
+}
+
+def MkCta_RingFillOp : MkCta_Op<"ring_fill", [MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "let the copy engine fill a slot";
+  let description = [{
+    One thread announces `bytes` to the slot's `full` barrier and issues one bulk copy from `offset` bytes into
+    the arena to the slot. The bytes are read once a step: the copy asks the L2 cache to evict them first. What
+    the copy reads was written before the launch, so it needs no fence of the proxies.
+
+    ```mlir
+    mk_cta.ring_fill %ring[%slot], %full, %context, "stream", %offset, %bytes
+      : memref<12x4096xi32, 3>, memref<12xi64, 3>
+    ```
+  }];
+  let arguments = (ins MemRefRankOf<[I32], [2]>:$ring, Index:$slot, MkCta_Barriers:$full, MkCta_Context:$context,
+                       StrAttr:$arena, Index:$offset, I32:$bytes);
+  let assemblyFormat = [{
+    $ring `[` $slot `]` `,` $full `,` $context `,` $arena `,` $offset `,` $bytes attr-dict
+    `:` type($ring) `,` type($full)
+  }];
+  let hasVerifier = 1;
+}
+
+def MkCta_RingReleaseOp : MkCta_Op<"ring_release", [MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "give a slot back";
+  let description = [{
+    All threads of a consumer warp run it together, after their last read of the slot; one of them arrives. The
+    arrival has release semantics at the scope of the CTA, but the reads go through the generic proxy and the
+    loader's next copy through the asynchronous one, which orders nothing by itself: a fence of the proxies
+    comes first (PTX memory model, 8.6.1). Without it the copy overtakes reads, seldom and only when the
+    consumers are the slower side.
+
+    ```mlir
+    mk_cta.ring_release %empty[%slot] : memref<12xi64, 3>
+    ```
+  }];
+  let arguments = (ins MkCta_Barriers:$barriers, Index:$slot);
+  let assemblyFormat = "$barriers `[` $slot `]` attr-dict `:` type($barriers)";
+}
+
+def MkCta_FragmentOp : MkCta_Op<"fragment", [MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "read a thread's 16 bytes of a tile";
+  let description = [{
+    One 16-byte load from shared memory, at `place` times 16 bytes in the slot. The threads of a warp read 512
+    bytes side by side, without conflicts of banks; as an operation of its own it is never split.
+
+    ```mlir
+    %words = mk_cta.fragment %ring[%slot], %place : memref<12x4096xi32, 3> -> vector<4xi32>
+    ```
+  }];
+  let arguments = (ins MemRefRankOf<[I32], [2]>:$ring, Index:$slot, Index:$place);
+  let results = (outs VectorOfLengthAndType<[4], [I32]>:$result);
+  let assemblyFormat = "$ring `[` $slot `]` `,` $place attr-dict `:` type($ring) `->` type($result)";
+}
+
+def MkCta_PollOp : MkCta_Op<"poll", [MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "wait in one thread until a counter has arrived so far";
+  let description = [{
+    The thread's half of a wait on a GPU: it loads the counter of `event` (-1: that of the steps) with acquire
+    order at the scope of the device until it is at least `target`, and gives true. A barrier of the CTA that
+    follows orders what the other threads read behind the acquire, since causality order is transitive over
+    barriers (PTX memory model, 8.9). It gives false, and writes the worker's line of the stall block, when the
+    wait has taken longer than the context's `stall_ns`; `number` is the instruction for that line.
+
+    ```mlir
+    %arrived = mk_cta.poll %context, %worker, %number, %event, %target
+    ```
+  }];
+  let arguments = (ins MkCta_Context:$context, Index:$worker, Index:$number, Index:$event, Index:$target);
+  let results = (outs I1:$result);
+  let assemblyFormat = "$context `,` $worker `,` $number `,` $event `,` $target attr-dict";
+}
+
+def MkCta_StampOp : MkCta_Op<"stamp", [MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "note the time";
+  let description = [{
+    One thread stores the nanoseconds of the device's clock as number `which` of the four of an instruction:
+    begin of its wait, of its body, end of its body, and after its signal.
+
+    ```mlir
+    mk_cta.stamp %context, %worker, %number {which = 0 : i64}
+    ```
+  }];
+  let arguments = (ins MkCta_Context:$context, Index:$worker, Index:$number, I64Attr:$which);
+  let assemblyFormat = "$context `,` $worker `,` $number attr-dict";
+}
+
+def MkCta_StepOp : MkCta_Op<"step", [MemoryEffects<[MemRead]>]> {
+  let summary = "the number of steps that have ended before this run";
+  let description = [{
+    Read once per launch, when no step is in flight.
+
+    ```mlir
+    %step = mk_cta.step %context
+    ```
+  }];
+  let arguments = (ins MkCta_Context:$context);
+  let results = (outs Index:$result);
+  let builders = [OpBuilder<(ins "::mlir::Value":$context), [{
+    build($_builder, $_state, $_builder.getIndexType(), context);
+  }]>];
+  let assemblyFormat = "$context attr-dict";
+}
+
+def MkCta_MmaOp : MkCta_Op<"mma", [Pure, AllTypesMatch<["acc", "result"]>]> {
+  let summary = "multiply fragments on the tensor cores of a warp";
+  let description = [{
+    `mma.m16n8k16`: 16 rows of `a` by 8 columns of `b`, 16 bfloat16 elements each, added to `acc` in float32, in
+    the fragment order of the PTX manual. All threads of the warp take part.
+
+    ```mlir
+    %1 = mk_cta.mma %a, %b, %0 : vector<4xi32>, vector<2xi32>, vector<4xf32>
+    ```
+  }];
+  let arguments = (ins VectorOfLengthAndType<[4], [I32]>:$a, VectorOfLengthAndType<[2], [I32]>:$b,
+                       VectorOfLengthAndType<[4], [F32]>:$acc);
+  let results = (outs VectorOfLengthAndType<[4], [F32]>:$result);
+  let assemblyFormat = "$a `,` $b `,` $acc attr-dict `:` type($a) `,` type($b) `,` type($acc)";
+}
+
+#endif // MK_CTA_GPU_OPS_TD

@@ -1,0 +1,18 @@
+// Part of mk, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#ifndef MK_PASSES_ANALYSIS_ACCUMULATORS_H
+#define MK_PASSES_ANALYSIS_ACCUMULATORS_H
+
+#include "dialects/mk/Mk.h"
+
+#include <optional>
+
+namespace mlir::mk {
+
+/// The accumulator under column 0 of a value in the epilogue of a product; of partners, the lower
+/// one. Nothing for a value that does not come from the accumulators.
+std::optional<int64_t> getAccumulatorColumn(LinearOp linear, Value value);
+
+} // namespace mlir::mk
+
+#endif // MK_PASSES_ANALYSIS_ACCUMULATORS_H

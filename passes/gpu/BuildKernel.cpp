@@ -1,0 +1,406 @@
+// Part of mk, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "passes/Passes.h"
+#include "passes/gpu/GpuEmitter.h"
+
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+
+namespace mlir::mk {
+#define GEN_PASS_DEF_BUILDKERNEL
+#include "passes/Passes.h.inc"
+} // namespace mlir::mk
+
+using namespace mlir;
+using namespace mlir::mk;
+
+namespace {
+/// The thread that polls: the first of the last consumer warp, which has the least to do otherwise.
+constexpr int64_t kPoller = kConsumers - 32;
+/// The loader keeps twice the bytes in flight while the consumers have fewer tiles than this to
+/// use.
+constexpr int64_t kFewTiles = 5;
+
+struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
+  using BuildKernelBase::BuildKernelBase;
+
+  void runOnOperation() override {
+    ModuleOp module = getOperation();
+    for (auto program : llvm::make_early_inc_range(module.getOps<mk_task::ProgramOp>())) {
+      auto tables = program.getOps<mk_task::TableOp>();
+      if (tables.empty()) {
+        program.emitOpError("expects a table: run mk-build-table before");
+        return signalPassFailure();
+      }
+      KernelBuilder(program, *tables.begin(), trace).build();
+      program.erase();
+    }
+  }
+
+  /// What the loader must know of a kind; `chunks` is 0 for one without tiles.
+  struct Stream {
+    Value chunks, chunkBytes, group, ofRows;
+  };
+
+  struct KernelBuilder {
+    KernelBuilder(mk_task::ProgramOp program, mk_task::TableOp table, bool trace)
+        : b(program.getLoc(), program.getContext()), program(program), table(table), trace(trace),
+          target(getTarget(program)), options(getOptions(program)), layout(program, target) {}
+
+    GpuBuilder b;
+    mk_task::ProgramOp program;
+    mk_task::TableOp table;
+    bool trace;
+    TargetAttr target;
+    OptionsAttr options;
+    SharedLayout layout;
+    Value context, worker, thread, full, empty, quit, used;
+
+    Value shared(int64_t offset, ArrayRef<int64_t> shape, Type element) {
+      auto type = MemRefType::get(shape, element, MemRefLayoutAttrInterface(),
+                                  b.getI64IntegerAttr(kShared));
+      return b.create<mk_cta::SharedOp>(type, offset);
+    }
+
+    Value readRequest(StringRef name) {
+      for (mk_task::RequestArray &array : mk_task::requestArrays(options))
+        if (array.name == name) {
+          auto layout = StridedLayoutAttr::get(b.getContext(), 0, {1});
+          auto type = MemRefType::get({1}, b.getI32Type(), layout, b.getI64IntegerAttr(kGlobal));
+          Value memory = b.create<mk_cta::ViewOp>(type, context, "request", b.index(array.offset));
+          return b.read(memory, b.index(0));
+        }
+      llvm_unreachable("not an array of Abi.def");
+    }
+
+    void build() {
+      b.setInsertionPointToEnd(cast<ModuleOp>(program->getParentOp()).getBody());
+      auto main = b.create<func::FuncOp>("mk_main",
+                                         b.getFunctionType(b.getType<mk_cta::ContextType>(), {}));
+      main->setAttr("mk.kernel", b.getI32IntegerAttr(kThreads)); // see mk-mark-kernels
+      Block *entry = main.addEntryBlock();
+      b.setInsertionPointToStart(entry);
+      context = entry->getArgument(0);
+      worker = b.toIndex(b.create<NVVM::BlockIdXOp>(b.getI32Type()));
+      thread = b.thread();
+      full = shared(0, {layout.stages}, b.getI64Type());
+      empty = shared(layout.stages * 8, {layout.stages}, b.getI64Type());
+      quit = shared(SharedLayout::kQuit, {1}, b.getI32Type());
+      used = shared(SharedLayout::kUsed, {1}, b.getI32Type());
+      b.when(b.equal(thread, b.index(0)), [&] {
+        b.create<mk_cta::RingInitOp>(full, empty, kConsumerWarps);
+        b.write(b.integer(0), quit, b.index(0));
+        b.write(b.integer(0), used, b.index(0));
+      });
+      b.create<NVVM::Barrier0Op>();
+      Value consumes = b.less(thread, b.index(kConsumers));
+      b.when(consumes, [&] { consume(); }, [&] { stream(); });
+      b.create<func::ReturnOp>();
+    }
+
+    Value instructionAt(Value number) {
+      return b.create<mk_cta::InstructionOp>(context, worker, number);
+    }
+    Value field(Value instruction, StringRef name, int64_t i = 0) {
+      return b.create<mk_cta::FieldOp>(instruction, name, i);
+    }
+    void stamp(Value number, int64_t which) {
+      if (trace)
+        b.when(b.equal(thread, b.index(0)),
+               [&] { b.create<mk_cta::StampOp>(context, worker, number, which); });
+    }
+    Value alive() { return b.equal(b.read(quit, b.index(0)), b.integer(0)); }
+
+    /// Keeps what the step is asked to do on the chip: every task looks at it.
+    void readHeader() {
+      Value header = shared(SharedLayout::kHeader, {4, kMaxRows}, b.getI32Type());
+      for (StringRef name : {"tokens", "positions", "slots", "rows"})
+        for (mk_task::RequestArray &array : mk_task::requestArrays(options)) {
+          if (array.name != name)
+            continue;
+          auto layout = StridedLayoutAttr::get(b.getContext(), 0, {1});
+          auto type =
+              MemRefType::get({array.count}, b.getI32Type(), layout, b.getI64IntegerAttr(kGlobal));
+          int64_t number = SharedLayout::headerOf(name), first = number * 32;
+          Value i = b.sub(thread, b.index(first)); // one warp an array: the loads go together
+          Value mine = b.create<arith::CmpIOp>(arith::CmpIPredicate::ult, i,
+                                               b.index(std::min<int64_t>(array.count, kMaxRows)));
+          b.when(mine, [&] {
+            Value memory =
+                b.create<mk_cta::ViewOp>(type, context, "request", b.index(array.offset));
+            b.write(b.read(memory, i), header, {b.index(number), i});
+          });
+        }
+      b.barrier();
+    }
+
+    //===------------------------------------------------------------------------------------------===//
+    // The consumers
+    //===------------------------------------------------------------------------------------------===//
+
+    void consume() {
+      Value first = b.index(0);
+      Type i32 = b.getI32Type();
+      Value step = b.create<mk_cta::StepOp>(context);
+      Value zero = b.integer(0);
+      Value runs = b.create<arith::CmpIOp>(arith::CmpIPredicate::ne, readRequest("running"), zero);
+      SmallVector<Value> init = {step, runs, zero, zero, zero};
+      b.loopWhile(
+          init, [&](ValueRange state) { return state[1]; },
+          [&](ValueRange state) {
+            Value tokens = b.toIndex(readRequest("n_tokens")),
+                  rows = b.toIndex(readRequest("n_rows"));
+            Value step = state[0], next = b.add(step, 1);
+            readHeader();
+            SmallVector<Value> list = {
+                first, instructionAt(first), b.integer(1, 1), state[2], state[3], state[4]};
+            list = b.loopWhile(
+                list,
+                [&](ValueRange at) -> Value {
+                  Value more = b.create<arith::CmpIOp>(arith::CmpIPredicate::ne,
+                                                       field(at[1], "kind"), b.index(-1));
+                  return b.both(more, at[2]);
+                },
+                [&](ValueRange at) {
+                  // The next instruction is on its way while this one runs.
+                  Value following = instructionAt(b.add(at[0], 1));
+                  stamp(at[0], 0);
+                  Value arrived = wait(at[1], at[0], step);
+                  stamp(at[0], 1);
+                  SmallVector<Value> ring = b.choose(
+                      TypeRange{i32, i32, i32}, arrived,
+                      [&] {
+                        return run(at[1], at[0], tokens, rows, RingPlace::of(at.drop_front(3)));
+                      },
+                      [&] { return SmallVector<Value>{at[3], at[4], at[5]}; });
+                  return SmallVector<Value>{b.add(at[0], 1), following, arrived,
+                                            ring[0],         ring[1],   ring[2]};
+                });
+            poll([&] {
+              return b.create<mk_cta::PollOp>(b.getI1Type(), context, worker, list[0], b.index(-1),
+                                              next);
+            });
+            Value runs = b.create<arith::CmpIOp>(arith::CmpIPredicate::ne, readRequest("running"),
+                                                 b.integer(0));
+            return SmallVector<Value>{next, b.both(runs, alive()), list[3], list[4], list[5]};
+          });
+      b.when(b.equal(thread, b.index(0)), [&] { b.write(b.integer(1), quit, b.index(0)); });
+    }
+
+    /// One thread waits, all go on behind the barrier; false if the wait is overdue.
+    Value poll(function_ref<Value()> body) {
+      b.when(b.both(b.equal(thread, b.index(kPoller)), alive()), [&] {
+        Value overdue = b.equal(body(), b.integer(0, 1));
+        b.when(overdue, [&] { b.write(b.integer(1), quit, b.index(0)); });
+      });
+      b.barrier();
+      return alive();
+    }
+
+    Value wait(Value instruction, Value number, Value step) {
+      Value waits = field(instruction, "waits");
+      SmallVector<std::array<Value, 2>> each;
+      for (int64_t i = 0; i < mk_task::kMaxWaits; ++i) {
+        Value steps = b.sub(b.add(step, 1), field(instruction, "wait_lag", i));
+        each.push_back({field(instruction, "wait_event", i),
+                        b.mul(field(instruction, "wait_arrivals", i), steps)});
+      }
+      return poll([&] {
+        Value arrived = b.integer(1, 1);
+        for (auto [i, wait] : llvm::enumerate(each)) {
+          Value wanted = b.both(b.less(b.index(i), waits), arrived);
+          arrived = b.choose(
+              b.getI1Type(), wanted,
+              [&]() -> Value {
+                return b.create<mk_cta::PollOp>(b.getI1Type(), context, worker, number, wait[0],
+                                                wait[1]);
+              },
+              [&] { return arrived; });
+        }
+        return arrived;
+      });
+    }
+
+    SmallVector<Value> run(Value instruction, Value number, Value tokens, Value rows,
+                           RingPlace ring) {
+      Type i32 = b.getI32Type();
+      SmallVector<int64_t> cases;
+      for (size_t i = 0; i < table.getKinds().size(); ++i)
+        cases.push_back(i);
+      Value kind = field(instruction, "kind"), signal = field(instruction, "signal");
+      auto choose =
+          b.create<scf::IndexSwitchOp>(TypeRange{i32, i32, i32}, kind, cases, cases.size());
+      {
+        OpBuilder::InsertionGuard guard(b);
+        for (auto [i, symbol] : llvm::enumerate(table.getKinds().getAsRange<FlatSymbolRefAttr>())) {
+          b.createBlock(&choose.getCaseRegions()[i]);
+          auto call = b.create<func::CallOp>(symbol.getValue(), TypeRange{i32, i32, i32},
+                                             ValueRange{context, instruction, worker, tokens, rows,
+                                                        ring.slot, ring.parity, ring.used});
+          b.create<scf::YieldOp>(call.getResults());
+        }
+        b.createBlock(&choose.getDefaultRegion()); // -2: an instruction that only waits
+        b.create<scf::YieldOp>(ring.values());
+      }
+      b.barrier(); // all threads' writes come before the one signal
+      stamp(number, 2);
+      Value exists = b.create<arith::CmpIOp>(arith::CmpIPredicate::sge, signal, b.index(0));
+      b.when(b.both(b.equal(thread, b.index(0)), exists),
+             [&] { b.create<mk_cta::SignalOp>(context, signal); });
+      stamp(number, 3);
+      return SmallVector<Value>(choose.getResults());
+    }
+
+    //===------------------------------------------------------------------------------------------===//
+    // The loader
+    //===------------------------------------------------------------------------------------------===//
+
+    Stream streamOf(Value kind) {
+      SmallVector<int64_t> cases;
+      for (size_t i = 0; i < table.getKinds().size(); ++i)
+        cases.push_back(i);
+      Type index = b.getIndexType();
+      auto choose = b.create<scf::IndexSwitchOp>(TypeRange{index, index, index, index}, kind, cases,
+                                                 cases.size());
+      OpBuilder::InsertionGuard guard(b);
+      auto yield = [&](int64_t chunks, int64_t bytes, int64_t group, int64_t ofRows) {
+        b.create<scf::YieldOp>(
+            ValueRange{b.index(chunks), b.index(bytes), b.index(group), b.index(ofRows)});
+      };
+      for (auto [i, symbol] : llvm::enumerate(table.getKinds().getAsRange<FlatSymbolRefAttr>())) {
+        b.createBlock(&choose.getCaseRegions()[i]);
+        auto kind = cast<mk_task::KindOp>(SymbolTable::lookupSymbolIn(program, symbol));
+        if (auto linear = dyn_cast<LinearOp>(kind.getAnchor())) {
+          mk_task::FragmentTile tile(linear.getInnerSize());
+          yield(tile.chunks, tile.chunkBytes(), tile.group,
+                kind.getDomain() == mk_task::Domain::rows);
+        } else {
+          yield(0, 0, 1, 0);
+        }
+      }
+      b.createBlock(&choose.getDefaultRegion());
+      yield(0, 0, 1, 0);
+      return {choose.getResult(0), choose.getResult(1), choose.getResult(2), choose.getResult(3)};
+    }
+
+    /// Issues the copies in the order in which the consumers use them, step after step, and never
+    /// waits for anything but a slot: it runs ahead of the events by what the ring holds.
+    void stream() {
+      Value zero = b.integer(0), lane = b.rem(thread, 32);
+      Value steps = readRequest("steps"), noRows = b.equal(readRequest("n_rows"), zero);
+      // Carried: alive, place of the next copy, and of the oldest that may not have landed.
+      SmallVector<Value> init = {b.integer(1, 1), zero, zero, zero, zero, zero, zero};
+      SmallVector<Value> outer = {zero};
+      outer.append(init);
+      outer = b.loopWhile(
+          outer,
+          [&](ValueRange state) -> Value {
+            return b.both(b.create<arith::CmpIOp>(arith::CmpIPredicate::slt, state[0], steps),
+                          state[1]);
+          },
+          [&](ValueRange state) {
+            SmallVector<Value> list = {b.index(0), instructionAt(b.index(0))};
+            list.append(state.begin() + 1, state.end());
+            list = b.loopWhile(
+                list,
+                [&](ValueRange at) -> Value {
+                  Value more = b.create<arith::CmpIOp>(arith::CmpIPredicate::ne,
+                                                       field(at[1], "kind"), b.index(-1));
+                  return b.both(more, at[2]);
+                },
+                [&](ValueRange at) {
+                  Value following = instructionAt(b.add(at[0], 1));
+                  SmallVector<Value> next = {b.add(at[0], 1), following};
+                  next.append(streamTask(at[1], noRows, lane, at.drop_front(2)));
+                  return next;
+                });
+            SmallVector<Value> next = {b.addI32(state[0], b.integer(1))};
+            next.append(list.begin() + 2, list.end());
+            return next;
+          });
+      // A CTA must not end while the copy engine writes to its memory.
+      SmallVector<Value> rest = {outer[4], outer[5], outer[6], outer[7]};
+      b.loopWhile(
+          rest,
+          [&](ValueRange at) -> Value {
+            return b.create<arith::CmpIOp>(arith::CmpIPredicate::ne, at[0], at[3]);
+          },
+          [&](ValueRange at) {
+            RingPlace landed = await(RingPlace{at[1], at[2], at[3]});
+            return SmallVector<Value>{at[0], landed.slot, landed.parity, landed.used};
+          });
+    }
+
+    RingPlace await(RingPlace oldest) {
+      b.create<mk_cta::RingAwaitOp>(b.getI1Type(), full, b.toIndex(oldest.slot), oldest.parity,
+                                    Value());
+      return b.next(oldest, layout.stages);
+    }
+
+    SmallVector<Value> streamTask(Value instruction, Value noRows, Value lane, ValueRange state) {
+      Value begin = field(instruction, "begin"), end = field(instruction, "end"),
+            base = b.mul(field(instruction, "stream"), mk_task::kAlignment);
+      Stream stream = streamOf(field(instruction, "kind"));
+      Value ofRows = b.equal(stream.ofRows, b.index(1));
+      Value none = b.both(ofRows, noRows);
+      Value tiled = b.less(b.index(0), stream.chunks);
+      Value units = b.select(none, b.index(0), b.sub(end, begin));
+      units = b.select(tiled, units, b.index(0));
+      Value chunked = b.less(b.index(1), stream.chunks);
+      // See GpuLinear.cpp: chunks of four units in turn.
+      Value batch = b.select(chunked, b.index(4), b.max(units, b.index(1)));
+      return b.loop(b.index(0), units, batch, state, [&](Value from, ValueRange state) {
+        Value inBatch = b.min(batch, b.sub(units, from));
+        return b.loop(
+            b.index(0), stream.chunks, b.index(1), state, [&](Value chunk, ValueRange state) {
+              return b.loop(
+                  b.index(0), inBatch, stream.group, state, [&](Value unit, ValueRange state) {
+                    Value tile = b.add(b.mul(b.add(from, unit), stream.chunks), chunk);
+                    Value offset = b.add(base, b.mul(tile, stream.chunkBytes));
+                    Value bytes =
+                        b.mul(b.min(stream.group, b.sub(inBatch, unit)), stream.chunkBytes);
+                    return b.choose(
+                        state.getTypes(), state[0],
+                        [&] { return fill(offset, bytes, ofRows, lane, state); },
+                        [&] { return SmallVector<Value>(state); });
+                  });
+            });
+      });
+    }
+
+    SmallVector<Value> fill(Value offset, Value bytes, Value ofRows, Value lane, ValueRange state) {
+      RingPlace next = RingPlace::of(state.slice(1, 3));
+      // Bytes in flight delay every other access of the CTA, so there are no more than are needed.
+      Value ahead = b.create<arith::SubIOp>(next.used, b.read(used, b.index(0)));
+      Value few = b.create<arith::CmpIOp>(arith::CmpIPredicate::slt, ahead, b.integer(kFewTiles));
+      few = b.create<arith::OrIOp>(few, ofRows); // nothing but the stream is left at the end
+      int64_t least = std::max<int64_t>(1, target.getInFlight() / kSlotBytes);
+      Value limit = b.select(few, b.integer(2 * least), b.integer(least));
+      SmallVector<Value> oldest = b.loopWhile(
+          state.slice(4, 3),
+          [&](ValueRange at) -> Value {
+            Value flying = b.create<arith::SubIOp>(next.used, at[2]);
+            return b.create<arith::CmpIOp>(arith::CmpIPredicate::sge, flying, limit);
+          },
+          [&](ValueRange at) { return await(RingPlace::of(at)).values(); });
+      Value slot = b.toIndex(next.slot);
+      Value parity = b.create<arith::XOrIOp>(next.parity, b.integer(1));
+      Value free = b.create<mk_cta::RingAwaitOp>(b.getI1Type(), empty, slot, parity, quit);
+      SmallVector<Value> result = {free};
+      SmallVector<Value> after = b.choose(
+          TypeRange{b.getI32Type(), b.getI32Type(), b.getI32Type()}, free,
+          [&] {
+            b.when(b.equal(lane, b.index(0)), [&] {
+              Value ring = shared(layout.ring, {layout.stages, kSlotBytes / 4}, b.getI32Type());
+              b.create<mk_cta::RingFillOp>(ring, slot, full, context, "stream", offset,
+                                           b.toI32(bytes));
+            });
+            return b.next(next, layout.stages).values();
+          },
+          [&] { return next.values(); });
+      result.append(after);
+      result.append(oldest);
+      return result;
+    }
+  };
+};
+} // namespace

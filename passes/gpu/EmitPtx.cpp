@@ -1,0 +1,51 @@
+// Part of mk, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "passes/gpu/EmitPtx.h"
+#include "passes/cpu/EmitObject.h"
+
+#include "mlir/Target/LLVMIR/Export.h"
+
+#include "llvm/IR/LLVMContext.h"
+#include "llvm/IR/LegacyPassManager.h"
+#include "llvm/IR/Module.h"
+#include "llvm/MC/TargetRegistry.h"
+#include "llvm/Support/TargetSelect.h"
+#include "llvm/Support/raw_ostream.h"
+#include "llvm/Target/TargetMachine.h"
+#include "llvm/Target/TargetOptions.h"
+
+using namespace mlir;
+using namespace mlir::mk;
+
+/// The newest PTX that LLVM 19 writes; ptxas of every CUDA 12.5 and later reads it.
+static constexpr llvm::StringLiteral kPtxVersion = "+ptx85";
+
+FailureOr<std::string> mk::emitPtx(ModuleOp module, StringRef architecture) {
+  LLVMInitializeNVPTXTargetInfo();
+  LLVMInitializeNVPTXTarget();
+  LLVMInitializeNVPTXTargetMC();
+  LLVMInitializeNVPTXAsmPrinter();
+
+  llvm::LLVMContext context;
+  std::unique_ptr<llvm::Module> llvmModule = translateModuleToLLVMIR(module, context);
+  if (!llvmModule)
+    return module.emitError("cannot be translated to LLVM IR");
+  std::string triple = "nvptx64-nvidia-cuda", message;
+  const llvm::Target *target = llvm::TargetRegistry::lookupTarget(triple, message);
+  if (!target)
+    return module.emitError("no LLVM target for ") << triple << ": " << message;
+  std::unique_ptr<llvm::TargetMachine> machine(
+      target->createTargetMachine(triple, architecture, kPtxVersion, llvm::TargetOptions(),
+                                  std::nullopt, std::nullopt, llvm::CodeGenOptLevel::Aggressive));
+  llvmModule->setTargetTriple(triple);
+  llvmModule->setDataLayout(machine->createDataLayout());
+  optimizeModule(*llvmModule, *machine);
+
+  llvm::SmallVector<char> text;
+  llvm::raw_svector_ostream stream(text);
+  llvm::legacy::PassManager passes;
+  if (machine->addPassesToEmitFile(passes, stream, nullptr, llvm::CodeGenFileType::AssemblyFile))
+    return module.emitError("LLVM cannot write PTX for ") << architecture;
+  passes.run(*llvmModule);
+  return std::string(text.begin(), text.end());
+}

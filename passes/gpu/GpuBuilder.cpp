@@ -1,0 +1,67 @@
+// Part of mk, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "passes/gpu/GpuBuilder.h"
+
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+
+using namespace mlir;
+using namespace mlir::mk;
+
+Value GpuBuilder::thread() { return toIndex(create<NVVM::ThreadIdXOp>(getI32Type())); }
+
+void GpuBuilder::barrier() { create<NVVM::BarrierOp>(integer(1), integer(kConsumers)); }
+
+void GpuBuilder::syncWarp() { create<NVVM::SyncWarpOp>(integer(-1)); }
+
+Value GpuBuilder::shuffleXor(Value value, int64_t mask) {
+  return create<NVVM::ShflOp>(value.getType(), integer(-1), value, integer(mask), integer(31),
+                              NVVM::ShflKind::bfly, UnitAttr());
+}
+
+Value GpuBuilder::reduceLanes(Value value, int64_t lanes, function_ref<Value(Value, Value)> join,
+                              int64_t from) {
+  for (int64_t mask = from; mask < lanes; mask *= 2)
+    value = join(value, shuffleXor(value, mask));
+  return value;
+}
+
+Value GpuBuilder::pack(ValueRange elements) {
+  auto type = VectorType::get({int64_t(elements.size())}, elements[0].getType());
+  return create<vector::FromElementsOp>(type, elements);
+}
+
+Value GpuBuilder::packPair(Value low, Value high) {
+  auto pair =
+      create<LLVM::CallIntrinsicOp>(VectorType::get({2}, getBF16Type()),
+                                    getStringAttr("llvm.nvvm.ff2bf16x2.rn"), ValueRange{high, low});
+  Value word = create<vector::BitCastOp>(VectorType::get({1}, getI32Type()), pair.getResult(0));
+  return element(word, 0);
+}
+
+SmallVector<Value> GpuBuilder::choose(TypeRange types, Value condition,
+                                      function_ref<SmallVector<Value>()> then,
+                                      function_ref<SmallVector<Value>()> otherwise) {
+  auto ifOp = create<scf::IfOp>(types, condition, /*withElseRegion=*/true);
+  InsertionGuard guard(*this);
+  for (auto [region, write] :
+       {std::pair(&ifOp.getThenRegion(), then), std::pair(&ifOp.getElseRegion(), otherwise)}) {
+    setInsertionPointToStart(&region->front());
+    create<scf::YieldOp>(write());
+  }
+  return SmallVector<Value>(ifOp.getResults());
+}
+
+Value GpuBuilder::fastExp(Value x) {
+  Value scaled = fmul(x, constant(getF32Type(), 1.44269504088896341));
+  return create<LLVM::CallIntrinsicOp>(getF32Type(), getStringAttr("llvm.nvvm.ex2.approx.f"),
+                                       ValueRange{scaled})
+      .getResult(0);
+}
+
+RingPlace GpuBuilder::next(RingPlace place, int64_t stages) {
+  Value slot = addI32(place.slot, integer(1));
+  Value wraps = equal(slot, integer(stages));
+  Value flipped = create<arith::XOrIOp>(place.parity, integer(1));
+  return {select(wraps, integer(0), slot), select(wraps, flipped, place.parity),
+          addI32(place.used, integer(1))};
+}

@@ -1,0 +1,75 @@
+// Part of mk, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// What bodies for a GPU write beside the arithmetic of CodeBuilder: threads, barriers, shuffles,
+// and the shape of a CTA.
+#ifndef MK_PASSES_GPU_GPUBUILDER_H
+#define MK_PASSES_GPU_GPUBUILDER_H
+
+#include "passes/cpu/VectorMath.h"
+
+namespace mlir::mk {
+
+/// Consumer warps compute; one more warp, the loader, fills the ring.
+inline constexpr int64_t kConsumerWarps = 8, kConsumers = 32 * kConsumerWarps,
+                         kThreads = kConsumers + 32;
+/// Bytes of a slot of the ring.
+inline constexpr int64_t kSlotBytes = 16384;
+/// Tokens, or rows of logits, of one step: two groups of the eight rows that a fragment holds.
+inline constexpr int64_t kGroupRows = 8, kMaxRows = 16;
+/// Memory spaces of memrefs: what all CTAs see, and what one does.
+inline constexpr unsigned kGlobal = 1, kShared = 3;
+
+/// Where a consumer stands in the ring: the next slot, its parity, and how many slots it has used.
+struct RingPlace {
+  Value slot, parity, used; // i32
+  SmallVector<Value> values() const { return {slot, parity, used}; }
+  static RingPlace of(ValueRange values) { return {values[0], values[1], values[2]}; }
+};
+
+struct GpuBuilder : CodeBuilder {
+  using CodeBuilder::CodeBuilder;
+
+  Value thread(); // its number in the CTA, an index
+  void barrier(); // of the consumers
+  void syncWarp();
+  Value shuffleXor(Value value, int64_t mask); // f32 or i32
+  /// The largest or the sum over the `lanes` neighbouring threads, the same in each of them.
+  Value reduceLanes(Value value, int64_t lanes, function_ref<Value(Value, Value)> join,
+                    int64_t from = 1);
+  Value equal(Value a, Value b) { return create<arith::CmpIOp>(arith::CmpIPredicate::eq, a, b); }
+  Value both(Value a, Value b) { return create<arith::AndIOp>(a, b); }
+  Value select(Value condition, Value a, Value b) {
+    return create<arith::SelectOp>(condition, a, b);
+  }
+  Value read(Value memory, ValueRange indices) { return create<memref::LoadOp>(memory, indices); }
+  void write(Value value, Value memory, ValueRange indices) {
+    create<memref::StoreOp>(value, memory, indices);
+  }
+  /// Element of a vector, and a vector of elements.
+  Value element(Value vector, int64_t i) {
+    return create<vector::ExtractOp>(vector, ArrayRef<int64_t>{i});
+  }
+  Value pack(ValueRange elements);
+  /// Two float32 rounded to bfloat16 in one i32, the first in the low half.
+  Value packPair(Value low, Value high);
+  /// e^x by the special function unit, to about 2 ulp.
+  Value fastExp(Value x);
+  Value addI32(Value a, Value b) { return createOrFold<arith::AddIOp>(a, b); }
+  /// if (condition) then() else otherwise(), with results.
+  SmallVector<Value> choose(TypeRange types, Value condition,
+                            function_ref<SmallVector<Value>()> then,
+                            function_ref<SmallVector<Value>()> otherwise);
+  Value choose(Type type, Value condition, function_ref<Value()> then,
+               function_ref<Value()> otherwise) {
+    return choose(
+        TypeRange(type), condition, [&] { return SmallVector<Value>{then()}; },
+        [&] { return SmallVector<Value>{otherwise()}; })[0];
+  }
+  /// The place after one more slot of a ring of so many.
+  RingPlace next(RingPlace place, int64_t stages);
+};
+
+} // namespace mlir::mk
+
+#endif // MK_PASSES_GPU_GPUBUILDER_H

@@ -1,0 +1,178 @@
+// Part of mk, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "passes/gpu/GpuEmitter.h"
+
+using namespace mlir;
+using namespace mlir::mk;
+
+SharedLayout::SharedLayout(mk_task::ProgramOp program, TargetAttr target) {
+  int64_t most = 0;
+  for (auto kind : program.getOps<mk_task::KindOp>())
+    most = std::max(most, GpuEmitter::scratchBytes(kind));
+  ring = llvm::alignTo(scratch + most, 128);
+  stages = std::min<int64_t>((target.getShared() - ring) / kSlotBytes, 60);
+}
+
+GpuEmitter::GpuEmitter(GpuBuilder &b, mk_task::ProgramOp program, mk_task::KindOp kind,
+                       SharedLayout layout, GpuFrame frame)
+    : b(b), program(program), kind(kind), layout(layout), frame(frame),
+      options(getOptions(program)), thread(b.thread()) {}
+
+LogicalResult GpuEmitter::refuse(Operation *op, const Twine &why) {
+  return op->emitOpError() << why << " (in kind '" << kind.getSymName() << "' for a gpu"
+                           << (getModulePath(op).empty() ? "" : ", at " + getModulePath(op)) << ")";
+}
+
+Value GpuEmitter::view(StringRef arena, Value offset, ArrayRef<int64_t> shape,
+                       ArrayRef<int64_t> strides, Type element) {
+  auto layout = StridedLayoutAttr::get(b.getContext(), 0, strides);
+  auto type = MemRefType::get(shape, element, layout, b.getI64IntegerAttr(kGlobal));
+  return b.create<mk_cta::ViewOp>(type, frame.context, arena, offset);
+}
+
+static int64_t bytesOf(Type element) {
+  if (auto vector = dyn_cast<VectorType>(element))
+    return vector.getNumElements() * vector.getElementTypeBitWidth() / 8;
+  return element.getIntOrFloatBitWidth() / 8;
+}
+
+Value GpuEmitter::rowsAs(const Memory &memory, Type element) {
+  if (memory.type.getRank() == 1)
+    return view(memory.arena, memory.offset, {ShapedType::kDynamic}, {1}, element);
+  int64_t size = bytesOf(element);
+  int64_t columns =
+      llvm::divideCeil(memory.columns() * bytesOf(memory.type.getElementType()), size);
+  return view(memory.arena, memory.offset, {ShapedType::kDynamic, columns},
+              {memory.pitch / size, 1}, element);
+}
+
+Value GpuEmitter::shared(int64_t offset, ArrayRef<int64_t> shape, Type element) {
+  auto type =
+      MemRefType::get(shape, element, MemRefLayoutAttrInterface(), b.getI64IntegerAttr(kShared));
+  return b.create<mk_cta::SharedOp>(type, offset);
+}
+
+Value GpuEmitter::request(StringRef name) {
+  for (mk_task::RequestArray &array : mk_task::requestArrays(options)) {
+    if (array.name != name)
+      continue;
+    Type element = array.type == "f32"   ? Type(b.getF32Type())
+                   : array.type == "i64" ? Type(b.getI64Type())
+                                         : Type(b.getI32Type());
+    return view("request", b.index(array.offset), {array.count}, {1}, element);
+  }
+  llvm_unreachable("not an array of Abi.def");
+}
+
+/// As on the CPU: from one family of the kind; the instruction holds the places.
+LogicalResult GpuEmitter::bindOperands() {
+  mk_task::FamilyOp family;
+  for (auto candidate : program.getOps<mk_task::FamilyOp>())
+    if (candidate.getKind() == kind.getSymName()) {
+      family = candidate;
+      break;
+    }
+  if (!family)
+    return kind.emitOpError("expects a family that uses it, found none");
+  auto bytes = [&](int64_t word) { return b.mul(field("operand", word), mk_task::kAlignment); };
+  auto buffer = [&](mk_task::BufferOp op, int64_t word) -> Memory {
+    if (int64_t array = SharedLayout::headerOf(op.getSymName()); op.getRequest() && array >= 0)
+      return {"header", b.index(array), cast<RankedTensorType>(op.getType()), 0, op.getOrder()};
+    return {op.getRequest() ? "request" : "activations", bytes(word),
+            cast<RankedTensorType>(op.getType()), op.getPitch(), op.getOrder()};
+  };
+  int64_t word = 0;
+  for (auto [argument, symbol] :
+       llvm::zip_equal(kind.getBody().getArguments(), family.getOperands())) {
+    Operation *op = SymbolTable::lookupSymbolIn(program, cast<FlatSymbolRefAttr>(symbol));
+    if (auto bufferOp = dyn_cast_or_null<mk_task::BufferOp>(op)) {
+      memory[argument] = buffer(bufferOp, word);
+    } else if (isa_and_nonnull<mk_task::CacheOp>(op)) {
+      layers[argument] = field("operand", word);
+    } else if (auto weight = dyn_cast_or_null<mk_task::WeightOp>(op)) {
+      auto type = cast<RankedTensorType>(argument.getType());
+      bool fragments = weight.getLayout() == mk_task::Layout::fragments;
+      if (weight.getLayout() == mk_task::Layout::tiles)
+        tiled[argument] = weight;
+      if (weight.getLayout() != mk_task::Layout::tiles || weight.getGathered())
+        memory[argument] = {"params", bytes(word), type,
+                            type.getShape().back() * type.getElementTypeBitWidth() / 8,
+                            fragments ? mk_task::Order::fragments : mk_task::Order::natural};
+    } else {
+      return family.emitOpError() << "expects a buffer, cache or weight, got " << symbol;
+    }
+    ++word;
+  }
+  for (auto [value, symbol] :
+       llvm::zip_equal(kind.getYield()->getOperands(), family.getOutputs())) {
+    Operation *op = SymbolTable::lookupSymbolIn(program, cast<FlatSymbolRefAttr>(symbol));
+    auto bufferOp = dyn_cast_or_null<mk_task::BufferOp>(op);
+    outputs.push_back(
+        {value, bufferOp ? std::optional<Memory>(buffer(bufferOp, word++)) : std::nullopt});
+  }
+  if (word > mk_task::kMaxOperands)
+    return kind.emitOpError() << "expects at most " << mk_task::kMaxOperands
+                              << " operands and results, got " << word;
+  return success();
+}
+
+GpuEmitter::Memory &GpuEmitter::memoryOf(Value value) {
+  if (auto argument = dyn_cast<BlockArgument>(value))
+    if (auto linear = dyn_cast<LinearOp>(argument.getOwner()->getParentOp()))
+      value = linear.getInput();
+  auto found = memory.find(value);
+  assert(found != memory.end() && "not a value in memory");
+  return found->second;
+}
+
+/// See mk_task::getFragmentPosition; columns are powers of two apart, so this is a few bit
+/// operations.
+Value GpuEmitter::position(Value column, mk_task::Order order) {
+  if (order != mk_task::Order::fragments)
+    return column;
+  auto bits = [&](int64_t shift, int64_t mask) -> Value {
+    Value moved = b.createOrFold<arith::ShRUIOp>(column, b.index(shift));
+    return b.createOrFold<arith::AndIOp>(moved, b.index(mask));
+  };
+  Value segment = b.createOrFold<arith::AndIOp>(column, b.index(~int64_t(31)));
+  Value result = b.add(segment, bits(0, 1));
+  result = b.add(result, b.mul(bits(1, 3), 8));
+  return b.add(result, b.mul(bits(3, 3), 2));
+}
+
+Value GpuEmitter::load(const Memory &memory, Value row, Value column) {
+  if (memory.arena == "header")
+    return b.read(shared(SharedLayout::kHeader, {4, kMaxRows}, b.getI32Type()),
+                  {memory.offset, row});
+  Value rows = rowsAs(memory, memory.type.getElementType());
+  Value value = memory.type.getRank() == 1 ? b.read(rows, position(column, memory.order))
+                                           : b.read(rows, {row, position(column, memory.order)});
+  return isa<FloatType>(value.getType()) ? b.widen(value) : value;
+}
+
+void GpuEmitter::store(Value value, const Memory &memory, Value row, Value column) {
+  Type element = memory.type.getElementType();
+  if (element.isBF16())
+    value = b.toBf16(value, /*native=*/true);
+  Value rows = rowsAs(memory, element);
+  if (memory.type.getRank() == 1)
+    b.write(value, rows, row);
+  else
+    b.write(value, rows, {row, position(column, memory.order)});
+}
+
+FailureOr<RingPlace> GpuEmitter::emit() {
+  if (failed(bindOperands()))
+    return failure();
+  switch (kind.getKindClass()) {
+  case mk_task::KindClass::tiles:
+    return emitLinear();
+  case mk_task::KindClass::columns:
+    return emitColumns();
+  case mk_task::KindClass::attend:
+    return emitAttend();
+  case mk_task::KindClass::serial:
+    return emitSerial();
+  }
+  return failure();
+}

@@ -1,0 +1,228 @@
+// Part of mk, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Evaluation by demand: one column for a thread, or the eight of a fragment.
+#include "passes/gpu/GpuEmitter.h"
+
+#include "llvm/ADT/TypeSwitch.h"
+
+using namespace mlir;
+using namespace mlir::mk;
+
+/// Ranges of an attention whose loads are under way together.
+static constexpr int64_t kRangesAtOnce = 8;
+
+Value GpuEmitter::pull(Value value, Value row, Column column) {
+  if (ArrayRef<Value> loaded = earlyOf(value.getAsOpaquePointer()); !loaded.empty())
+    return loaded[0];
+  Operation *op = value.getDefiningOp();
+  if (!op) {
+    auto argument = cast<BlockArgument>(value);
+    if (auto linear = dyn_cast<LinearOp>(argument.getOwner()->getParentOp())) {
+      if (argument.getParentRegion() == &linear.getPrologue())
+        return pull(linear.getInput(), row, column);
+      assert((column == groups.a || column == groups.b) && "accumulator outside its unit");
+      return accumulator(column == groups.a ? 0 : 1);
+    }
+    return load(memoryOf(value), row, at(column));
+  }
+  Value result =
+      llvm::TypeSwitch<Operation *, Value>(op)
+          .Case([&](SliceOp slice) {
+            return pull(slice.getInput(), row, column + slice.getOffset());
+          })
+          .Case([&](AddOp add) {
+            return b.fadd(pull(add.getLhs(), row, column), pull(add.getRhs(), row, column));
+          })
+          .Case([&](MulOp mul) {
+            return b.fmul(pull(mul.getLhs(), row, column), pull(mul.getRhs(), row, column));
+          })
+          .Case([&](SiluOp silu) { return b.silu(pull(silu.getInput(), row, column)); })
+          .Case([&](GluOp glu) {
+            Value gate = b.silu(pull(glu.getGate(), row, column));
+            return b.fmul(gate, pull(glu.getUp(), row, column));
+          })
+          .Case([&](SelectRowsOp select) {
+            return pull(select.getInput(), readIndex(select.getRows(), row), column);
+          })
+          .Case([&](RopeOp rope) { return pullRope(rope, row, column); })
+          .Case([&](EmbeddingOp embedding) { return pullEmbedding(embedding, row, column); })
+          .Case([&](CombineOp combine) { return pullCombine(combine, row, column); });
+  if (getElementTypeOrSelf(value.getType()).isBF16())
+    result = b.widen(b.toBf16(result, /*native=*/true));
+  return result;
+}
+
+Value GpuEmitter::pullRope(RopeOp op, Value row, Column column) {
+  int64_t half = op.getHeadDim() / 2, shift = origin(op.getInput());
+  bool second = column + shift == groups.b;
+  assert((second || column + shift == groups.a) && "rope outside its unit");
+  Value low = pull(op.getInput(), row, second ? column + -half : column);
+  Value high = pull(op.getInput(), row, second ? column : column + half);
+  ArrayRef<Value> loaded = earlyOf(op);
+  auto [sine, cosine] = loaded.empty() ? angle(op, row) : std::pair(loaded[0], loaded[1]);
+  return second ? b.fadd(b.fmul(high, cosine), b.fmul(low, sine))
+                : b.fsub(b.fmul(low, cosine), b.fmul(high, sine));
+}
+
+std::pair<Value, Value> GpuEmitter::angle(RopeOp op, Value row) {
+  Value position = b.create<arith::SIToFPOp>(f32(), load(memoryOf(op.getPositions()), row, row));
+  Value frequency = load(memoryOf(op.getFrequencies()), row, groups.within);
+  auto [sine, cosine] = b.sincos(b.fmul(position, frequency));
+  if (double scale = op.getScale().convertToDouble(); scale != 1.0) {
+    sine = b.fmul(sine, b.constant(f32(), scale));
+    cosine = b.fmul(cosine, b.constant(f32(), scale));
+  }
+  return {sine, cosine};
+}
+
+Value GpuEmitter::pullEmbedding(EmbeddingOp op, Value row, Column column) {
+  Value token = readIndex(op.getTokens(), row);
+  mk_task::WeightOp weight = tiled.lookup(op.getTable());
+  if (!weight)
+    return load(memoryOf(op.getTable()), token, at(column));
+  // The table is also the head's weight: row r is row r % 4 of tile r / 4, see Layout::tiles.
+  auto type = cast<RankedTensorType>(weight.getType());
+  Memory &places = memoryOf(op.getTable());
+  Value tiles = view(places.arena, places.offset, {ShapedType::kDynamic}, {1}, b.getI32Type());
+  Value tile = b.mul(b.toIndex(b.read(tiles, b.div(token, 4))), mk_task::kAlignment);
+  Value elements = view("stream", tile, {ShapedType::kDynamic}, {1}, type.getElementType());
+  Value place = position(at(column), mk_task::Order::fragments);
+  Value segment = b.div(place, 32), inSegment = b.rem(place, 32);
+  Value element = b.add(b.mul(segment, 128), b.add(b.mul(b.rem(token, 4), 32), inSegment));
+  return b.widen(b.read(elements, element));
+}
+
+/// Joins with the running maximum, some ranges at a time, in ascending order. Ranges that do not
+/// exist are read as the last one that does, and weigh nothing.
+SmallVector<Value> GpuEmitter::joinRanges(CombineOp op, Value row, Value head, int64_t parts,
+                                          function_ref<SmallVector<Value>(Value)> load) {
+  int64_t headDim = op.getHeadDim(), splits = op.getSplits();
+  const Memory &partials = memoryOf(op.getPartials());
+  int64_t pairs = partials.columns() / (headDim + 2) * headDim / 2; // where the scores begin
+  Value scores = rowsAs(partials, vectorOf(2, f32()));
+  Value last = b.div(readIndex(op.getPositions(), row), op.getSplit());
+  int64_t together = std::min<int64_t>(kRangesAtOnce, splits);
+  SmallVector<Value> init = {b.constant(f32(), -1e30), b.constant(f32(), 0.0)};
+  auto step = [&](Value first, ValueRange carried) {
+    SmallVector<Value> tops, weights;
+    SmallVector<SmallVector<Value>> sums;
+    for (int64_t i = 0; i < together; ++i) {
+      Value range = b.add(first, i), real = b.min(range, last);
+      Value pair = b.read(scores, {row, b.add(b.add(b.mul(head, splits), real), pairs)});
+      Value exists = b.create<arith::CmpIOp>(arith::CmpIPredicate::sle, range, last);
+      tops.push_back(b.select(exists, b.element(pair, 0), b.constant(f32(), -1e30)));
+      weights.push_back(b.select(exists, b.element(pair, 1), b.constant(f32(), 0.0)));
+      sums.push_back(load(b.add(b.mul(head, splits), real)));
+      for (Value &part : sums.back())
+        part = b.select(exists, part, b.constant(f32(), 0.0));
+    }
+    Value top = carried[0];
+    for (Value other : tops)
+      top = b.fmax(top, other);
+    Value keep = b.fastExp(b.fsub(carried[0], top));
+    SmallVector<Value> next = {top, b.fmul(carried[1], keep)};
+    for (size_t p = 0; p < sums[0].size(); ++p)
+      next.push_back(b.fmul(carried[2 + p], keep));
+    for (int64_t i = 0; i < together; ++i) {
+      Value weight = b.fastExp(b.fsub(tops[i], top));
+      next[1] = b.fma(weight, weights[i], next[1]);
+      for (size_t p = 0; p < sums[i].size(); ++p)
+        next[2 + p] = b.fma(weight, sums[i][p], next[2 + p]);
+    }
+    return next;
+  };
+  init.append(parts, b.constant(f32(), 0.0));
+  SmallVector<Value> joined = b.loop(b.index(0), b.add(last, 1), b.index(together), init, step);
+  SmallVector<Value> result;
+  for (int64_t p = 0; p < parts; ++p)
+    result.push_back(b.fdiv(joined[2 + p], joined[1]));
+  return result;
+}
+
+Value GpuEmitter::pullCombine(CombineOp op, Value row, Column column) {
+  int64_t headDim = op.getHeadDim();
+  Value head = b.div(at(column), headDim), dim = b.rem(at(column), headDim);
+  Value sums = rowsAs(memoryOf(op.getPartials()), f32());
+  return joinRanges(op, row, head, 1, [&](Value range) {
+    Value place = b.add(b.mul(range, headDim), position(dim, mk_task::Order::fragments));
+    return SmallVector<Value>{b.read(sums, {row, place})};
+  })[0];
+}
+
+SmallVector<Value> GpuEmitter::loadFragment(const Memory &memory, FragmentPlace place) {
+  SmallVector<Value> result;
+  Value first = b.add(place.segment, b.mul(place.t, 8));
+  auto index = [&](int64_t perVector, int64_t i) {
+    Value column = b.add(b.div(first, perVector), i);
+    return memory.type.getRank() == 1 ? SmallVector<Value>{column}
+                                      : SmallVector<Value>{place.row, column};
+  };
+  if (memory.type.getElementType().isF32()) {
+    Value rows = rowsAs(memory, vectorOf(4, f32()));
+    for (int64_t i = 0; i < 2; ++i) {
+      Value four = b.read(rows, index(4, i));
+      for (int64_t e = 0; e < 4; ++e)
+        result.push_back(b.element(four, e));
+    }
+    return result;
+  }
+  Value words = b.read(rowsAs(memory, vectorOf(4, b.getI32Type())), index(8, 0));
+  for (int64_t i = 0; i < 4; ++i) {
+    Value word = b.element(words, i);
+    Value low = b.create<arith::ShLIOp>(word, b.integer(16));
+    Value high = b.create<arith::AndIOp>(word, b.integer(-65536));
+    result.push_back(b.create<arith::BitcastOp>(f32(), low));
+    result.push_back(b.create<arith::BitcastOp>(f32(), high));
+  }
+  return result;
+}
+
+SmallVector<Value> GpuEmitter::pullFragment(Value value, FragmentPlace place) {
+  Operation *op = value.getDefiningOp();
+  if (!op) {
+    if (auto linear = dyn_cast<LinearOp>(cast<BlockArgument>(value).getOwner()->getParentOp()))
+      return pullFragment(linear.getInput(), place);
+    return loadFragment(memoryOf(value), place);
+  }
+  auto join = [&](Value lhs, Value rhs, function_ref<Value(Value, Value)> body) {
+    SmallVector<Value> result;
+    for (auto [x, y] : llvm::zip_equal(pullFragment(lhs, place), pullFragment(rhs, place)))
+      result.push_back(body(x, y));
+    return result;
+  };
+  return llvm::TypeSwitch<Operation *, SmallVector<Value>>(op)
+      .Case([&](SliceOp slice) {
+        return pullFragment(slice.getInput(),
+                            {place.row, b.add(place.segment, slice.getOffset()), place.t});
+      })
+      .Case([&](AddOp add) {
+        return join(add.getLhs(), add.getRhs(), [&](Value x, Value y) { return b.fadd(x, y); });
+      })
+      .Case([&](MulOp mul) {
+        return join(mul.getLhs(), mul.getRhs(), [&](Value x, Value y) { return b.fmul(x, y); });
+      })
+      .Case([&](SiluOp silu) {
+        SmallVector<Value> result = pullFragment(silu.getInput(), place);
+        for (Value &x : result)
+          x = b.silu(x);
+        return result;
+      })
+      .Case([&](GluOp glu) {
+        return join(glu.getGate(), glu.getUp(),
+                    [&](Value x, Value y) { return b.fmul(b.silu(x), y); });
+      })
+      .Case([&](SelectRowsOp select) {
+        return pullFragment(select.getInput(),
+                            {readIndex(select.getRows(), place.row), place.segment, place.t});
+      })
+      .Case([&](CombineOp combine) {
+        int64_t headDim = combine.getHeadDim();
+        Value head = b.div(place.segment, headDim), dim = b.rem(place.segment, headDim);
+        const Memory &partials = memoryOf(combine.getPartials());
+        Memory sums = partials;
+        return joinRanges(combine, place.row, head, 8, [&](Value range) {
+          return loadFragment(sums, {place.row, b.add(b.mul(range, headDim), dim), place.t});
+        });
+      });
+}

@@ -1,0 +1,386 @@
+// Part of mk, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "passes/Passes.h"
+#include "passes/gpu/GpuBuilder.h"
+
+#include "dialects/mk/Mk.h"
+#include "dialects/mk_cta/MkCta.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "mlir/Dialect/Math/Transforms/Passes.h"
+#include "mlir/IR/AttrTypeSubElements.h"
+#include "mlir/Transforms/GreedyPatternRewriteDriver.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+namespace mlir::mk {
+#define GEN_PASS_DEF_LOWERCTATONVVM
+#include "passes/Passes.h.inc"
+} // namespace mlir::mk
+
+using namespace mlir;
+using namespace mlir::mk;
+
+namespace {
+constexpr int64_t kEventBytes = 64, kInstructionBytes = 128;
+constexpr llvm::StringLiteral kSharedName = "mk_shared";
+
+struct LowerCtaToNVVM : mk::impl::LowerCtaToNVVMBase<LowerCtaToNVVM> {
+  void runOnOperation() override {
+    ModuleOp module = getOperation();
+    MLIRContext *context = &getContext();
+    // The context is passed by value: its words are constants of the launch. An instruction is
+    // spread over the lanes of a warp, a word in each.
+    AttrTypeReplacer replacer;
+    auto pointer = LLVM::LLVMPointerType::get(context);
+    auto i32 = IntegerType::get(context, 32);
+    replacer.addReplacement([&](mk_cta::ContextType) -> std::optional<Type> { return pointer; });
+    replacer.addReplacement([&](mk_cta::InstructionType) -> std::optional<Type> { return i32; });
+    replacer.recursivelyReplaceElementsIn(module, /*replaceAttrs=*/true, /*replaceLocs=*/false,
+                                          /*replaceTypes=*/true);
+    OpBuilder top = OpBuilder::atBlockBegin(module.getBody());
+    auto bytes = LLVM::LLVMArrayType::get(IntegerType::get(context, 8), 0);
+    top.create<LLVM::GlobalOp>(module.getLoc(), bytes, /*isConstant=*/false,
+                               LLVM::Linkage::External, kSharedName, Attribute(),
+                               /*alignment=*/1024, kShared);
+
+    SmallVector<Operation *> ops;
+    module.walk([&](Operation *op) {
+      if (isa<mk_cta::MkCtaDialect>(op->getDialect()))
+        ops.push_back(op);
+    });
+    for (Operation *op : ops)
+      if (failed(lower(op)))
+        return signalPassFailure();
+
+    RewritePatternSet patterns(context);
+    populateMathPolynomialApproximationPatterns(patterns); // math.log of mk.sample
+    if (failed(applyPatternsAndFoldGreedily(module, std::move(patterns))))
+      return signalPassFailure();
+
+    auto words =
+        LLVM::LLVMArrayType::get(IntegerType::get(context, 64), mk_cta::contextField("words"));
+    for (auto function : module.getOps<func::FuncOp>()) {
+      if (function.isPrivate()) {
+        // One kernel, one allocation of registers: everything becomes part of it.
+        function->setAttr("passthrough",
+                          ArrayAttr::get(context, {StringAttr::get(context, "alwaysinline")}));
+        function->setAttr("llvm.linkage", LLVM::LinkageAttr::get(context, LLVM::Linkage::Internal));
+      } else if (function.getName() == "mk_main") {
+        function.setArgAttr(0, LLVM::LLVMDialect::getByValAttrName(), TypeAttr::get(words));
+        function.setArgAttr(0, LLVM::LLVMDialect::getAlignAttrName(),
+                            IntegerAttr::get(IntegerType::get(context, 64), 8));
+      }
+    }
+  }
+
+  LogicalResult lower(Operation *op) {
+    GpuBuilder b(op->getLoc(), op);
+    auto operand = [&](unsigned i) { return op->getOperand(i); };
+    Value result;
+    bool known =
+        llvm::TypeSwitch<Operation *, bool>(op)
+            .Case([&](mk_cta::ContextWordOp word) {
+              result = b.toIndex(loadWord(b, operand(0), word.getName()));
+              return true;
+            })
+            .Case([&](mk_cta::StepOp) {
+              Value address = global(b, loadWord(b, operand(0), "step"));
+              result = b.toIndex(b.create<LLVM::LoadOp>(b.getI64Type(), address));
+              return true;
+            })
+            .Case([&](mk_cta::InstructionOp) {
+              result = instruction(b, operand(0), operand(1), operand(2));
+              return true;
+            })
+            .Case([&](mk_cta::FieldOp field) {
+              int64_t word = mk_cta::instructionField(field.getName()) + int64_t(field.getIndex());
+              Value raw =
+                  b.create<NVVM::ShflOp>(b.getI32Type(), b.integer(-1), operand(0), b.integer(word),
+                                         b.integer(31), NVVM::ShflKind::idx, UnitAttr());
+              result = b.toIndex(b.create<arith::ExtSIOp>(b.getI64Type(), raw));
+              return true;
+            })
+            .Case([&](mk_cta::ViewOp view) {
+              Value base = b.create<arith::AddIOp>(loadWord(b, operand(0), view.getArena()),
+                                                   toI64(b, operand(1)));
+              result = descriptor(b, cast<MemRefType>(op->getResult(0).getType()), global(b, base));
+              return true;
+            })
+            .Case([&](mk_cta::SharedOp shared) {
+              auto type = LLVM::LLVMPointerType::get(&getContext(), kShared);
+              Value base = b.create<LLVM::AddressOfOp>(type, kSharedName);
+              Value address = b.create<LLVM::GEPOp>(
+                  type, b.getI8Type(), base,
+                  ArrayRef<LLVM::GEPArg>{LLVM::GEPArg(int32_t(shared.getOffset()))});
+              result = descriptor(b, cast<MemRefType>(op->getResult(0).getType()), address);
+              return true;
+            })
+            .Case([&](mk_cta::PollOp) {
+              result = poll(b, op);
+              return true;
+            })
+            .Case([&](mk_cta::SignalOp) {
+              Value events = loadWord(b, operand(0), "events");
+              increment(b,
+                        b.create<arith::AddIOp>(events, toI64(b, b.mul(operand(1), kEventBytes))));
+              return true;
+            })
+            .Case([&](mk_cta::PublishStepOp) {
+              increment(b, loadWord(b, operand(0), "step"));
+              return true;
+            })
+            .Case([&](mk_cta::PostOp post) {
+              Value base = b.create<memref::ExtractAlignedPointerAsIndexOp>(post.getMemory());
+              Value address = toI64(b, b.add(base, b.mul(post.getPosition(), 8)));
+              assembly(b, Type(), "st.release.sys.global.u64 [$0], $1;", "l,l",
+                       {address, post.getValue()});
+              return true;
+            })
+            .Case([&](mk_cta::RingInitOp init) {
+              auto type = cast<MemRefType>(init.getFull().getType());
+              for (int64_t slot = 0; slot < type.getDimSize(0); ++slot) {
+                auto one = [&](Value barriers, int64_t arrivals) {
+                  assembly(b, Type(), "mbarrier.init.shared::cta.b64 [$0], $1;", "r,r",
+                           {element(b, barriers, b.index(slot)), b.integer(arrivals)});
+                };
+                one(init.getFull(), 1);
+                one(init.getEmpty(), init.getConsumers());
+              }
+              assembly(b, Type(),
+                       "fence.mbarrier_init.release.cluster; fence.proxy.async.shared::cta;", "",
+                       {});
+              return true;
+            })
+            .Case([&](mk_cta::RingAwaitOp await) {
+              result = this->await(b, await);
+              return true;
+            })
+            .Case([&](mk_cta::RingReleaseOp release) {
+              assembly(b, Type(), "fence.proxy.async.shared::cta;", "", {});
+              b.syncWarp();
+              Value lane = b.toI32(b.rem(b.thread(), 32));
+              assembly(b, Type(),
+                       "{ .reg .pred one; setp.eq.u32 one, $1, 0; "
+                       "@one mbarrier.arrive.shared::cta.b64 _, [$0]; }",
+                       "r,r", {element(b, release.getBarriers(), release.getSlot()), lane});
+              return true;
+            })
+            .Case([&](mk_cta::FragmentOp fragment) {
+              Value slot = element(b, fragment.getRing(), fragment.getSlot());
+              Value place = b.toI32(b.mul(fragment.getPlace(), 16));
+              auto four = LLVM::LLVMStructType::getLiteral(&getContext(),
+                                                           SmallVector<Type>(4, b.getI32Type()));
+              Value words = assembly(b, four, "ld.shared.v4.u32 {$0, $1, $2, $3}, [$4];",
+                                     "=r,=r,=r,=r,r", {b.addI32(slot, place)});
+              SmallVector<Value> elements;
+              for (int64_t i = 0; i < 4; ++i)
+                elements.push_back(b.create<LLVM::ExtractValueOp>(words, ArrayRef<int64_t>{i}));
+              result = b.pack(elements);
+              return true;
+            })
+            .Case([&](mk_cta::StampOp stamp) {
+              Value perWorker = b.toIndex(loadWord(b, operand(0), "instructions"));
+              Value line = b.add(b.mul(operand(1), perWorker), operand(2));
+              Value place = b.add(b.mul(line, 32), stamp.getWhich() * 8);
+              Value address =
+                  b.create<arith::AddIOp>(loadWord(b, operand(0), "trace"), toI64(b, place));
+              assembly(b, Type(),
+                       "{ .reg .u64 now; mov.u64 now, %globaltimer; "
+                       "st.relaxed.gpu.global.u64 [$0], now; }",
+                       "l", {address});
+              return true;
+            })
+            .Case([&](mk_cta::RingFillOp fill) {
+              // Operands by number: the accessors insist on the context's type.
+              Value barrier = element(b, operand(2), operand(1));
+              Value slot = element(b, operand(0), operand(1));
+              Value source = b.create<arith::AddIOp>(loadWord(b, operand(3), fill.getArena()),
+                                                     toI64(b, operand(4)));
+              assembly(b, Type(),
+                       "{ .reg .b64 policy; "
+                       "createpolicy.fractional.L2::evict_first.b64 policy, 1.0; "
+                       "mbarrier.arrive.expect_tx.shared::cta.b64 _, [$0], $3; "
+                       "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes"
+                       ".L2::cache_hint [$1], [$2], $3, [$0], policy; }",
+                       "r,r,l,r", {barrier, slot, source, operand(5)});
+              return true;
+            })
+            .Case([&](mk_cta::MmaOp mma) {
+              SmallVector<Value> operands;
+              for (Value vector : {mma.getA(), mma.getB(), mma.getAcc()})
+                for (int64_t i = 0; i < cast<VectorType>(vector.getType()).getNumElements(); ++i)
+                  operands.push_back(b.element(vector, i));
+              auto four = LLVM::LLVMStructType::getLiteral(&getContext(),
+                                                           SmallVector<Type>(4, b.getF32Type()));
+              Value sums =
+                  b.create<LLVM::CallIntrinsicOp>(
+                       four, b.getStringAttr("llvm.nvvm.mma.m16n8k16.row.col.bf16"), operands)
+                      .getResult(0);
+              SmallVector<Value> elements;
+              for (int64_t i = 0; i < 4; ++i)
+                elements.push_back(b.create<LLVM::ExtractValueOp>(sums, ArrayRef<int64_t>{i}));
+              result = b.pack(elements);
+              return true;
+            })
+            .Default([](Operation *) { return false; });
+    if (!known)
+      return op->emitOpError("has no lowering to nvvm: expected it to be gone before this pass");
+    if (result)
+      op->getResult(0).replaceAllUsesWith(result);
+    op->erase();
+    return success();
+  }
+
+  static Value toI64(GpuBuilder &b, Value index) {
+    return b.create<arith::IndexCastOp>(b.getI64Type(), index);
+  }
+
+  Value assembly(GpuBuilder &b, Type type, StringRef text, StringRef constraints,
+                 ValueRange operands) {
+    std::string all = constraints.str();
+    all += all.empty() ? "~{memory}" : ",~{memory}";
+    auto op = b.create<LLVM::InlineAsmOp>(
+        type ? TypeRange(type) : TypeRange(), operands, text, all, /*has_side_effects=*/true,
+        /*is_align_stack=*/false,
+        LLVM::AsmDialectAttr::get(&getContext(), LLVM::AsmDialect::AD_ATT),
+        /*operand_attrs=*/ArrayAttr());
+    return type ? op.getResult(0) : Value();
+  }
+
+  Value global(GpuBuilder &b, Value address) {
+    return b.create<LLVM::IntToPtrOp>(LLVM::LLVMPointerType::get(&getContext(), kGlobal), address);
+  }
+
+  /// Words of the context never change during a launch.
+  Value loadWord(GpuBuilder &b, Value context, StringRef name) {
+    Value address = b.create<LLVM::GEPOp>(
+        context.getType(), b.getI8Type(), context,
+        ArrayRef<LLVM::GEPArg>{LLVM::GEPArg(int32_t(mk_cta::contextField(name) * 8))});
+    return b.create<LLVM::LoadOp>(b.getI64Type(), address, /*alignment=*/8, /*isVolatile=*/false,
+                                  /*isNonTemporal=*/false, /*isInvariant=*/true);
+  }
+
+  Value instruction(GpuBuilder &b, Value context, Value worker, Value number) {
+    Value perWorker = b.toIndex(loadWord(b, context, "instructions"));
+    Value lane = b.rem(b.thread(), 32);
+    Value place =
+        b.add(b.mul(b.add(b.mul(worker, perWorker), number), kInstructionBytes), b.mul(lane, 4));
+    Value address = b.create<arith::AddIOp>(loadWord(b, context, "table"), toI64(b, place));
+    return b.create<LLVM::LoadOp>(b.getI32Type(), global(b, address), /*alignment=*/4,
+                                  /*isVolatile=*/false, /*isNonTemporal=*/false,
+                                  /*isInvariant=*/true);
+  }
+
+  /// A memref descriptor with the static sizes and strides of the type.
+  Value descriptor(GpuBuilder &b, MemRefType type, Value pointer) {
+    SmallVector<int64_t> strides;
+    int64_t offset;
+    (void)getStridesAndOffset(type, strides, offset);
+    auto i64 = b.getI64Type();
+    auto array = LLVM::LLVMArrayType::get(i64, type.getRank());
+    auto structType = LLVM::LLVMStructType::getLiteral(
+        &getContext(), {pointer.getType(), pointer.getType(), i64, array, array});
+    Value result = b.create<LLVM::UndefOp>(structType);
+    auto set = [&](Value value, ArrayRef<int64_t> position) {
+      result = b.create<LLVM::InsertValueOp>(result, value, position);
+    };
+    auto number = [&](int64_t value) {
+      return b.create<LLVM::ConstantOp>(i64, b.getI64IntegerAttr(value));
+    };
+    set(pointer, {0});
+    set(pointer, {1});
+    set(number(0), {2});
+    for (int64_t i = 0; i < type.getRank(); ++i) {
+      set(number(type.isDynamicDim(i) ? INT64_MAX : type.getDimSize(i)), {3, i});
+      set(number(strides[i]), {4, i});
+    }
+    return b.create<UnrealizedConversionCastOp>(type, result).getResult(0);
+  }
+
+  /// The 32-bit address of element (or row) i in the window of shared memory.
+  Value element(GpuBuilder &b, Value memory, Value i) {
+    auto type = cast<MemRefType>(memory.getType());
+    int64_t bytes = type.getElementTypeBitWidth() / 8;
+    for (int64_t size : type.getShape().drop_front())
+      bytes *= size;
+    Value base = b.create<memref::ExtractAlignedPointerAsIndexOp>(memory);
+    return b.create<arith::TruncIOp>(b.getI32Type(), toI64(b, b.add(base, b.mul(i, bytes))));
+  }
+
+  void increment(GpuBuilder &b, Value address) {
+    assembly(b, Type(), "red.release.gpu.global.add.u64 [$0], 1;", "l", {address});
+  }
+
+  Value await(GpuBuilder &b, mk_cta::RingAwaitOp op) {
+    Value address = element(b, op.getBarriers(), op.getSlot());
+    if (!op.getQuit()) {
+      assembly(b, Type(),
+               "{ .reg .pred done; again: "
+               "mbarrier.try_wait.parity.shared::cta.b64 done, [$0], $1; "
+               "@!done bra again; }",
+               "r,r", {address, op.getParity()});
+      return b.integer(1, 1);
+    }
+    Value quit = element(b, op.getQuit(), b.index(0));
+    Value free = assembly(b, b.getI32Type(),
+                          "{ .reg .pred done, leave; .reg .u32 flag; again: "
+                          "mbarrier.try_wait.parity.shared::cta.b64 done, [$1], $2; "
+                          "@done bra out; ld.volatile.shared.u32 flag, [$3]; "
+                          "setp.ne.u32 leave, flag, 0; @!leave bra again; "
+                          "out: selp.u32 $0, 1, 0, done; }",
+                          "=r,r,r,r", {address, op.getParity(), quit});
+    return b.create<arith::CmpIOp>(arith::CmpIPredicate::ne, free, b.integer(0));
+  }
+
+  /// Looks a few thousand times, then at the clock, and so on.
+  Value poll(GpuBuilder &b, Operation *op) {
+    Value context = op->getOperand(0), worker = op->getOperand(1), number = op->getOperand(2),
+          event = op->getOperand(3), target = toI64(b, op->getOperand(4));
+    Type i64 = b.getI64Type();
+    Value ofSteps = b.less(event, b.index(0));
+    Value counter = b.create<arith::AddIOp>(loadWord(b, context, "events"),
+                                            toI64(b, b.mul(event, kEventBytes)));
+    Value address = b.select(ofSteps, loadWord(b, context, "step"), counter);
+    Value zero = b.integer(0, 64), limit = loadWord(b, context, "stall_ns");
+    auto look = [&]() -> Value {
+      return assembly(b, i64,
+                      "{ .reg .pred done; .reg .u32 left; mov.u32 left, 4096; again: "
+                      "ld.acquire.gpu.global.u64 $0, [$1]; setp.ge.u64 done, $0, $2; "
+                      "@done bra out; sub.u32 left, left, 1; setp.eq.u32 done, left, 0; "
+                      "@!done bra again; out: }",
+                      "=&l,l,l", {address, target});
+    };
+    auto clock = [&] { return assembly(b, i64, "mov.u64 $0, %globaltimer;", "=l", {}); };
+    auto compare = [&](arith::CmpIPredicate predicate, Value x, Value y) -> Value {
+      return b.create<arith::CmpIOp>(predicate, x, y);
+    };
+    // Carried: what was seen, when the first look ended, and whether the time is up.
+    SmallVector<Value> state = {look(), zero, b.integer(0, 1)};
+    state = b.loopWhile(
+        state,
+        [&](ValueRange at) -> Value {
+          Value early = compare(arith::CmpIPredicate::ult, at[0], target);
+          return b.both(early, b.equal(at[2], b.integer(0, 1)));
+        },
+        [&](ValueRange at) {
+          Value now = clock();
+          Value begin = b.select(b.equal(at[1], zero), now, at[1]);
+          Value late =
+              compare(arith::CmpIPredicate::ugt, b.create<arith::SubIOp>(now, begin), limit);
+          Value limited = compare(arith::CmpIPredicate::ne, limit, zero);
+          return SmallVector<Value>{look(), begin, b.both(late, limited)};
+        });
+    Value arrived = compare(arith::CmpIPredicate::uge, state[0], target);
+    b.when(b.equal(arrived, b.integer(0, 1)), [&] {
+      Value line =
+          b.create<arith::AddIOp>(loadWord(b, context, "stall"), toI64(b, b.mul(worker, 32)));
+      assembly(b, Type(),
+               "st.relaxed.sys.global.u64 [$0+8], $1; st.relaxed.sys.global.u64 [$0+16], $2; "
+               "st.relaxed.sys.global.u64 [$0+24], $3; st.release.sys.global.u64 [$0], 1;",
+               "l,l,l,l", {line, toI64(b, number), toI64(b, event), state[0]});
+    });
+    return arrived;
+  }
+};
+} // namespace

@@ -1,0 +1,73 @@
+// Part of mk, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "passes/Passes.h"
+#include "passes/gpu/GpuEmitter.h"
+
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+
+namespace mlir::mk {
+#define GEN_PASS_DEF_LOWERGPUKINDS
+#include "passes/Passes.h.inc"
+} // namespace mlir::mk
+
+using namespace mlir;
+using namespace mlir::mk;
+
+namespace {
+struct LowerGpuKinds : mk::impl::LowerGpuKindsBase<LowerGpuKinds> {
+  void runOnOperation() override {
+    ModuleOp module = getOperation();
+    FailureOr<TargetAttr> target = requireTarget(module);
+    FailureOr<OptionsAttr> options = requireOptions(module);
+    if (failed(target) || failed(options))
+      return signalPassFailure();
+    if (!target->isGpu()) {
+      module.emitError() << "expected a gpu in the module attribute mk.target, found " << *target;
+      return signalPassFailure();
+    }
+    if (options->getMaxTokens() > kMaxRows) {
+      module.emitError() << "expected at most " << kMaxRows
+                         << " tokens of a step on a gpu, found max_tokens = "
+                         << options->getMaxTokens();
+      return signalPassFailure();
+    }
+    for (auto program : module.getOps<mk_task::ProgramOp>()) {
+      SharedLayout layout(program, *target);
+      if (layout.stages < 2) {
+        program.emitOpError() << "expected shared memory for a ring of 2 slots of " << kSlotBytes
+                              << " bytes behind " << layout.ring << ", found "
+                              << target->getShared();
+        return signalPassFailure();
+      }
+      for (auto kind : program.getOps<mk_task::KindOp>())
+        if (failed(lower(program, kind, layout)))
+          return signalPassFailure();
+      program.setScratch(layout.bytes());
+    }
+  }
+
+  LogicalResult lower(mk_task::ProgramOp program, mk_task::KindOp kind, SharedLayout layout) {
+    if (!kind.getUnits())
+      return kind.emitOpError("expects its work units: run mk-tile before");
+    GpuBuilder b(kind.getLoc(), &getContext());
+    b.setInsertionPointToEnd(getOperation().getBody());
+    Type index = b.getIndexType(), i32 = b.getI32Type();
+    auto type =
+        b.getFunctionType({b.getType<mk_cta::ContextType>(), b.getType<mk_cta::InstructionType>(),
+                           index, index, index, i32, i32, i32},
+                          {i32, i32, i32});
+    auto function = b.create<func::FuncOp>(kind.getSymName(), type);
+    function.setPrivate();
+    Block *entry = function.addEntryBlock();
+    b.setInsertionPointToStart(entry);
+    auto argument = [&](unsigned i) { return entry->getArgument(i); };
+    GpuFrame frame{argument(0), argument(1), argument(2),
+                   argument(3), argument(4), {argument(5), argument(6), argument(7)}};
+    FailureOr<RingPlace> ring = GpuEmitter(b, program, kind, layout, frame).emit();
+    if (failed(ring))
+      return failure();
+    b.create<func::ReturnOp>(ring->values());
+    return success();
+  }
+};
+} // namespace

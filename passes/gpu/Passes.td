@@ -1,0 +1,221 @@
+// Part of mk, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#ifndef MK_PASSES_GPU_TD
+#define MK_PASSES_GPU_TD
+
+include "mlir/Pass/PassBase.td"
+
+def OrderColumns : Pass<"mk-order-columns", "::mlir::ModuleOp"> {
+  let summary = "lay rows out as the tensor cores read them";
+  let description = [{
+    A thread of a tensor core product holds 8 elements of each 32 columns, which are not neighbours. Rows that
+    are multiplied, and vectors that scale them, get an order in which they are, so that one load brings them;
+    the results of `mk.attend` get theirs for the same reason. Whoever writes a row puts each column in its place.
+    The gain of a norm before a product moves into the product's weights, unless these are also looked up by row.
+    For a CPU the pass does nothing.
+
+    **Requires** `mk-form-tasks` and a GPU. **Ensures** an `order` on these buffers and `layout(fragments)` on these
+    vectors; values are unchanged.
+
+    ```mlir
+    mk_task.weight @gain [@gain] layout(rows) : tensor<64xf32>
+    mk_task.weight @matrix [@matrix] layout(tiles) : tensor<32x64xbf16>
+    mk_task.buffer @in domain(tokens) : tensor<?x64xf32>
+    mk_task.buffer @out domain(tokens) : tensor<?x32xf32>
+    mk_task.kind @normed class(tiles) domain(tokens) {
+    ^bb0(%x: tensor<?x64xf32>, %w: tensor<32x64xbf16>, %g: tensor<64xf32>):
+      %y = mk.linear %x, [%w] : (tensor<?x64xf32>, tensor<32x64xbf16>) -> tensor<?x32xf32> prologue {
+      ^bb0(%row: tensor<?x64xf32>):
+        %n = mk.rms_norm %row, %g {eps = 1.0e-5 : f64} : (tensor<?x64xf32>, tensor<64xf32>) -> tensor<?x64xf32>
+        mk.yield %n : tensor<?x64xf32>
+      }
+      mk.yield %y : tensor<?x32xf32>
+    }
+    mk_task.family @project kind(@normed) [@in, @matrix, @gain] -> [@out]
+    // becomes
+    mk_task.weight @gain [@gain] layout(fragments) : tensor<64xf32>
+    ...
+    mk_task.buffer @in domain(tokens) order(fragments) : tensor<?x64xf32>
+    mk_task.buffer @out domain(tokens) : tensor<?x32xf32>
+    ```
+  }];
+}
+
+def LowerGpuKinds : Pass<"mk-lower-gpu-kinds", "::mlir::ModuleOp"> {
+  let summary = "turn each kind into a function that the threads of a CTA run";
+  let description = [{
+    Writes one `func.func @<kind>(context, instruction, worker, tokens, rows, ring)` per `mk_task.kind`, beside the
+    program; the function gives the ring's next place. A `tiles` kind becomes: fragments of the rows, loaded
+    once from memory to registers; for each tile in the ring tensor core products; sums added across the warps in
+    fixed order; the epilogue, a column a thread. Also sets the program's `scratch`, here all of the shared memory.
+
+    **Requires** `mk-tile`, `mk-order-columns`, and `mk.target` of a GPU and `mk.options` on the module.
+    **Ensures** a function for every kind in arith, math, scf, vector, memref, nvvm and mk_cta.
+
+    ```mlir
+    mk_task.buffer @in domain(tokens) offset(0) : tensor<?x64xf32>
+    mk_task.buffer @out domain(tokens) offset(4096) : tensor<?x64xf32>
+    mk_task.kind @double class(columns) domain(tokens) units(16)
+      segments [#mk_task.segment<base = 0, limit = 64, outer = 16, stride = 4, half = 2, partner = 2>] {
+    ^bb0(%x: tensor<?x64xf32>):
+      %y = mk.add %x, %x : (tensor<?x64xf32>, tensor<?x64xf32>) -> tensor<?x64xf32>
+      mk.yield %y : tensor<?x64xf32>
+    }
+    mk_task.family @twice kind(@double) [@in] -> [@out]
+    // is followed by, beside the program and after canonicalization
+    func.func private @double(%context: !mk_cta.context, %i: !mk_cta.instruction, %worker: index, %tokens: index, ...
+      %number = nvvm.read.ptx.sreg.tid.x : i32
+      %thread = arith.index_cast %number : i32 to index
+      ...
+      %begin = mk_cta.field %i, "begin"[0]
+      %end = mk_cta.field %i, "end"[0]
+      %units = arith.subi %end, %begin : index
+      %rows = arith.muli %units, %tokens : index
+      %columns = arith.muli %rows, %c4 : index
+      scf.for %n = %thread to %columns step %c256 {
+        ...
+        %x = mk_cta.view %context, "activations", ... : memref<?x64xf32, strided<[64, 1]>, 1>
+        %a = memref.load %x[%row, %column] : memref<?x64xf32, strided<[64, 1]>, 1>
+        %b = arith.addf %a, %a : f32
+        %y = mk_cta.view %context, "activations", ... : memref<?x64xf32, strided<[64, 1]>, 1>
+        memref.store %b, %y[%row, %column] : memref<?x64xf32, strided<[64, 1]>, 1>
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::math::MathDialect", "::mlir::scf::SCFDialect",
+                           "::mlir::vector::VectorDialect", "::mlir::memref::MemRefDialect",
+                           "::mlir::LLVM::LLVMDialect", "::mlir::NVVM::NVVMDialect",
+                           "::mlir::func::FuncDialect", "::mlir::mk_cta::MkCtaDialect"];
+}
+
+def BuildKernel : Pass<"mk-build-kernel", "::mlir::ModuleOp"> {
+  let summary = "write the persistent kernel: a loader warp and consumer warps over the table";
+  let description = [{
+    Adds the kernel `@mk_main(!mk_cta.context)`. Its consumer warps run the table as `mk-build-main` has it on the
+    CPU: for every step, for every instruction, the waits, the function of its kind, its signal. Its loader warp
+    walks the same table, but copies the tiles of the instructions into the ring and waits for nothing but slots,
+    so it runs ahead of the consumers over operators, layers and tokens. One launch is one generation.
+
+    **Requires** `mk-build-table` and `mk-lower-gpu-kinds`. **Ensures** that the program is code: the
+    `mk_task.program` is erased.
+
+    ```mlir
+    func.func private @first(!mk_cta.context, !mk_cta.instruction, index, index, index, i32, i32, i32) -> (i32, i32, i32)
+    mk_task.program @step {
+      mk_task.kind @first class(columns) domain(tokens) units(1) {
+      ^bb0(%x: tensor<?x32xf32>):
+        %y = mk.silu %x : (tensor<?x32xf32>) -> tensor<?x32xf32>
+        mk.yield %y : tensor<?x32xf32>
+      }
+      mk_task.table counts [0] kinds [@first] families [] events [] words dense<-1> : tensor<1x1x32xi32>
+    }
+    // becomes, after canonicalization
+    func.func @mk_main(%context: !mk_cta.context) attributes {mk.kernel = 288 : i32} {
+      ...
+      %block = nvvm.read.ptx.sreg.ctaid.x : i32
+      %worker = arith.index_cast %block : i32 to index
+      ...
+      mk_cta.ring_init %full, %empty {consumers = 8 : i64} ...
+      nvvm.barrier0
+      ...
+      scf.if ... { // the consumers
+        ...
+        scf.while ...
+          ...
+          scf.while ...
+            ...
+            mk_cta.poll %context, %worker, ...
+            ...
+            nvvm.barrier ...
+            ...
+            scf.index_switch ...
+            case 0 {
+              func.call @first(%context, ...
+            ...
+            nvvm.barrier ...
+            ...
+            mk_cta.signal %context, ...
+          ...
+          mk_cta.poll %context, %worker, ...
+      ...
+      } else { // the loader
+        ...
+        mk_cta.ring_await %empty[%slot], ...
+        ...
+        mk_cta.ring_fill %ring[%slot], %full, %context, "stream", ...
+    ```
+  }];
+  let options = [Option<"trace", "trace", "bool", "false", "note the times of every instruction">];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::scf::SCFDialect", "::mlir::memref::MemRefDialect",
+                           "::mlir::func::FuncDialect", "::mlir::NVVM::NVVMDialect", "::mlir::mk_cta::MkCtaDialect"];
+}
+
+def AddPacker : Pass<"mk-add-packer", "::mlir::ModuleOp"> {
+  let summary = "add the kernels that bring weights into tiles";
+  let description = [{
+    `@mk_pack` writes the tiles of one matrix in device memory, in the layout `tiles` of a GPU; `@mk_random` fills a
+    matrix with numbers that depend on a seed and their index only, for measurements without a checkpoint. Both
+    are the same for every program.
+
+    ```mlir
+    func.func @mk_main(%context: !mk_cta.context) {
+      return
+    }
+    // is followed by
+    func.func @mk_pack(%source: !llvm.ptr<1>, %map: !llvm.ptr<1>, %places: !llvm.ptr<1>, %stream: !llvm.ptr<1>, ...
+      ...
+      scf.for %fragment = ... : i64 {
+        ...
+        %place = llvm.getelementptr %map[%entry] : (!llvm.ptr<1>, i64) -> !llvm.ptr<1>, i32
+        %row = llvm.load %place : !llvm.ptr<1> -> i32
+    ...
+    func.func @mk_random(%to: !llvm.ptr<1>, %number: i64, %seed: i64, %scale: f32) attributes {mk.kernel = 256 : i32} {
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::scf::SCFDialect", "::mlir::func::FuncDialect",
+                           "::mlir::LLVM::LLVMDialect", "::mlir::NVVM::NVVMDialect"];
+}
+
+def LowerCtaToNVVM : Pass<"mk-lower-cta-to-nvvm", "::mlir::ModuleOp"> {
+  let summary = "lower mk_cta to the nvvm and llvm dialects";
+  let description = [{
+    A context becomes a parameter by value, an instruction one word in each lane, views memref descriptors in the
+    global or shared space; ring, counters and tensor core products become what PTX has for them. The memory
+    order of each is argued in the description of its operation.
+
+    **Requires** `mk-build-kernel`. **Ensures** no `mk_cta` op or type is left.
+
+    ```mlir
+    mk_cta.signal %context, %event
+    // becomes, after canonicalization
+    %line = arith.constant 64 : index
+    %field = llvm.getelementptr %context[16] : (!llvm.ptr) -> !llvm.ptr, i8
+    %events = llvm.load %field invariant {alignment = 8 : i64} : !llvm.ptr -> i64
+    %offset = arith.muli %event, %line : index
+    %byte = arith.index_cast %offset : index to i64
+    %counter = arith.addi %events, %byte : i64
+    llvm.inline_asm ... "red.release.gpu.global.add.u64 [$0], 1;", "l,~{memory}" %counter : (i64) -> ()
+    ```
+  }];
+  let dependentDialects = ["::mlir::LLVM::LLVMDialect", "::mlir::NVVM::NVVMDialect", "::mlir::arith::ArithDialect",
+                           "::mlir::math::MathDialect", "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect",
+                           "::mlir::vector::VectorDialect"];
+}
+
+def MarkKernels : Pass<"mk-mark-kernels", "::mlir::ModuleOp"> {
+  let summary = "make kernels of the functions that are meant to be";
+  let description = [{
+    A function with the attribute `mk.kernel`, its threads, becomes an entry point whose CTAs may have a whole
+    multiprocessor. Only a `llvm.func` can say so, hence the attribute until then.
+
+    ```mlir
+    llvm.func @f() attributes {mk.kernel = 288 : i32} {
+      llvm.return
+    }
+    // becomes
+    llvm.func @f() attributes {nvvm.kernel, nvvm.maxntid = array<i32: 288>, nvvm.minctasm = 1 : i32} {
+    ```
+  }];
+  let dependentDialects = ["::mlir::LLVM::LLVMDialect", "::mlir::NVVM::NVVMDialect"];
+}
+
+#endif // MK_PASSES_GPU_TD
