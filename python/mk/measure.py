@@ -44,5 +44,8 @@ def bandwidth_share(engine: Engine, length: float, rate: float) -> tuple[float, 
     sequence of `length` tokens uses at `rate` tokens per second: packed weights and KV cache, each read once a token.
     """
     manifest = engine.program.manifest
-    bandwidth = read_bandwidth(threads=manifest["target"]["workers"])
+    if manifest["target"]["kind"] == "gpu":  # no kernel for that yet: what the target's record says
+        bandwidth = 1e9 * manifest["target"]["bandwidth"]
+    else:
+        bandwidth = read_bandwidth(threads=manifest["target"]["workers"])
     return bandwidth, rate * (engine.step_bytes + kv_bytes(manifest) * length) / bandwidth

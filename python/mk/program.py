@@ -65,12 +65,15 @@ class Program:
         *,
         pool_pages: int | None = None,
         stall_seconds: float = 2.0,
+        seed: int = 0,
         progress: Callable[[int, int], None] | None = None,
     ) -> Engine:
         """Allocates the KV pool and packs the weights.
 
         `weights` is a folder, a safetensors or GGUF file, a torch module or a mapping of arrays; None takes the
-        module's own, or the folder or file that the program was compiled from. `pool_pages`: pages of the KV pool, by
+        module's own, or the folder or file that the program was compiled from. On a GPU the arrays may lie there
+        already (DLPack or `__cuda_array_interface__`), and "random" makes weights up from `seed`, to measure without a
+        checkpoint. `pool_pages`: pages of the KV pool, by
         default enough for every slot at its full length. `stall_seconds`: how long all workers may wait without any
         progress before the run is given up (0: for ever). `progress`: called with (bytes packed, bytes in all).
 
@@ -78,7 +81,9 @@ class Program:
         """
         from mk.runtime.engine import Engine
 
-        return Engine(self, weights, pool_pages=pool_pages, stall_seconds=stall_seconds, progress=progress)
+        return Engine(
+            self, weights, pool_pages=pool_pages, stall_seconds=stall_seconds, seed=seed, progress=progress
+        )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the package, one file. Raises PackageError if it cannot be written."""

@@ -127,10 +127,14 @@ class Machine:
             ]
             for index, obj in enumerate(program.objects)
         ]
-        self._signals: dict[int, int] = {}
-        for worker in program.workers:
-            for i in worker:
-                self._signals[i.signal] = self._signals.get(i.signal, 0) + 1
+        # Of each event the workers that signal it, and which of their instructions do.
+        self._signals: dict[int, list[tuple[int, list[int]]]] = {}
+        for number, worker in enumerate(program.workers):
+            for index, i in enumerate(worker):
+                of_event = self._signals.setdefault(i.signal, [])
+                if not of_event or of_event[-1][0] != number:
+                    of_event.append((number, []))
+                of_event[-1][1].append(index)
         self._expected: dict[tuple[int, int], Memory] = {}
         self._steps_expected = 0
         self._memory_expected = self.empty
@@ -189,11 +193,9 @@ class Machine:
     def count(self, event: int, places: tuple[int, ...]) -> int:
         """Arrivals of an event when each worker has run so many instructions."""
         total = 0
-        for worker, place in zip(self.program.workers, places, strict=True):
-            full, rest = divmod(place, len(worker)) if worker else (0, 0)
-            total += full * sum(i.signal == event for i in worker) + sum(
-                i.signal == event for i in worker[:rest]
-            )
+        for worker, signals in self._signals.get(event, ()):
+            full, rest = divmod(places[worker], len(self.program.workers[worker]))
+            total += full * len(signals) + bisect.bisect_left(signals, rest)
         return total
 
     def may_run(self, worker: int, places: tuple[int, ...]) -> bool:
@@ -204,11 +206,11 @@ class Machine:
             if self.count(event, places) < arrivals * (step + 1 - lag):
                 return False
         for event, _, lag in instruction.waits:
-            for other, place in zip(self.program.workers, places, strict=True):
-                ran = [i for i, signaller in enumerate(other) if signaller.signal == event]
-                if ran and step - lag >= 0 and place <= (step - lag) * len(other) + ran[-1]:
+            for number, signals in self._signals.get(event, ()):
+                other = self.program.workers[number]
+                if step - lag >= 0 and places[number] <= (step - lag) * len(other) + signals[-1]:
                     raise Broken(
-                        f"{instruction} in step {step} goes on before {other[ran[-1]]} signalled event {event}"
+                        f"{instruction} in step {step} goes on before {other[signals[-1]]} signalled event {event}"
                     )
         return True
 
@@ -241,9 +243,16 @@ class ShuffledExecutor:
         machine, rng = self.machine, random.Random(seed)
         speeds = [rng.choice([1, 4, 32]) for _ in machine.program.workers]
         places, memory = (0,) * len(speeds), machine.empty
-        while able := machine.runnable(places, steps):
-            worker = rng.choices(able, [speeds[w] for w in able])[0]
-            places, memory = machine.advance(worker, places, memory)
+        while left := [w for w, i in enumerate(machine.program.workers) if places[w] < steps * len(i)]:
+            # A worker that has to wait is drawn again later: the same odds as a draw from those that may run.
+            while left:
+                worker = rng.choices(left, [speeds[w] for w in left])[0]
+                if machine.may_run(worker, places):
+                    places, memory = machine.advance(worker, places, memory)
+                    break
+                left.remove(worker)
+            else:
+                machine.runnable(places, steps)  # says who is stuck
 
 
 def explore(program: Program, reference: Program | None = None, steps: int = 3) -> int:

@@ -1,6 +1,6 @@
 # Part of mk, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""The workers of one program: its memory, its threads, and one run at a time.
+"""The workers of a program on the CPU: its memory, its threads, and one run at a time.
 
 A run is one call into the native runtime: one step, or a whole generation, during which Python only reads the
 mailbox.
@@ -12,16 +12,17 @@ import contextlib
 import ctypes
 import threading
 import weakref
-from collections.abc import Generator, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mk.errors import DeviceStalled, InputError, MkError
+from mk.errors import DeviceStalled, MkError
 from mk.runtime import native
+from mk.runtime.base_device import BaseDevice
 from mk.runtime.native import Code, Memory, library
 from mk.runtime.request import Request
+from mk.runtime.weights import fill_arenas
 
 if TYPE_CHECKING:
     from mk.compiler.manifest import Manifest
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 _LOOK = 0.05  # seconds between looks at Ctrl-C during a run
 
 
-class Device:
+class Device(BaseDevice):
     """A program's code and memory; its workers begin with `start_workers`, once the weights are in place.
 
     `memory` holds the blocks by name, `request` the arrays that a run is asked with. `pool_pages`: pages of the KV
@@ -40,6 +41,7 @@ class Device:
     """
 
     def __init__(self, program: Program, pool_pages: int) -> None:
+        super().__init__()
         manifest = self._manifest = program.manifest
         arenas, cache = manifest["arenas"], manifest["cache"]
         self._code = Code(program.code, manifest["entry"])
@@ -54,9 +56,12 @@ class Device:
         self._table = np.ascontiguousarray(program.arrays["table"], np.int32)
         self._pool_pages = pool_pages
         self._handle: int | None = None
-        self._closed = self._stalled = False
-        self._busy = threading.Lock()
-        self._generations: weakref.WeakSet[Generator[int, None, None]] = weakref.WeakSet()
+
+    def fill(
+        self, program: Program, weights: Any, seed: int, progress: Callable[[int, int], None] | None
+    ) -> bool:
+        """As `fill_arenas`; there are no random weights here, so nothing needs the seed."""
+        return fill_arenas(program, weights, self.memory["stream"], self.memory["params"], progress)
 
     def start_workers(self, stall_seconds: float) -> None:
         """Starts the threads. Raises MkError if the system has none to give."""
@@ -82,21 +87,8 @@ class Device:
             self._busy,
         )
 
-    def check_usable(self) -> None:
-        """Raises DeviceStalled after a stall, InputError once it is closed."""
-        if self._stalled:
-            raise DeviceStalled("this engine has stalled; make a new one")
-        if self._closed:
-            raise InputError("this engine is closed")
-
-    def exclusive(self) -> AbstractContextManager[None]:
-        """Holds the workers for one call. Raises InputError if another call holds them."""
-        self.check_usable()
-        return _held(self._busy)
-
-    def owns(self, generation: Generator[int, None, None]) -> None:
-        """`generation` ends before the threads do."""
-        self._generations.add(generation)
+    def abandon(self) -> None:
+        """Nothing: the memory goes with the last reference to it."""
 
     def run(self) -> None:
         """One step of what the request says. Raises DeviceStalled if the workers hang."""
@@ -135,23 +127,6 @@ class Device:
     def drawn(self) -> int:
         """Tokens that the last `draw` has put into the mailbox, taken or not."""
         return int(self.request["mailbox_count"][0])
-
-    def close(self) -> None:
-        """Ends a generation under way and the threads, and frees the memory. A second call does nothing."""
-        if self._closed:
-            return
-        for generation in list(self._generations):
-            try:
-                generation.close()
-            except ValueError as error:
-                raise InputError(
-                    "the engine is busy: a generation is under way in another thread; end it there first"
-                ) from error
-        with _held(self._busy):
-            self._closed = True
-        self.logits = self.logits[:0].copy()
-        self._finalizer()
-        del self.memory, self.request
 
     # ------------------------------------------------------------------------------------------------------- one run
 
@@ -210,17 +185,6 @@ class Device:
         for field in manifest["abi"]["context"]:
             context[field["index"]] = values.get(field["name"], 0) if field["name"] != "words" else 0
         return context
-
-
-@contextlib.contextmanager
-def _held(lock: threading.Lock) -> Iterator[None]:
-    """Two calls at a time are a mistake of the caller, not something to wait for."""
-    if not lock.acquire(blocking=False):
-        raise InputError("the engine is busy: close the iterator of the generation that is under way first")
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _destroy(

@@ -12,13 +12,12 @@ import numpy as np
 
 from mk.errors import InputError
 from mk.runtime import inputs
-from mk.runtime.device import Device
+from mk.runtime.base_device import BaseDevice
 from mk.runtime.generation import Generation
 from mk.runtime.pages import PageTable
 from mk.runtime.parts import parts
 from mk.runtime.sampling import Sampling
 from mk.runtime.validate import check_fits_machine
-from mk.runtime.weights import fill_arenas
 
 if TYPE_CHECKING:
     from mk.program import Program
@@ -29,12 +28,12 @@ _GREEDY = Sampling()
 class Engine:
     """Made by `Program.engine`. Use it from one thread at a time; close it, or use it in a `with` block.
 
-    `weights`: see `Program.engine`. `pool_pages`: pages of the KV pool, by default enough for every slot at its full
-    length. `stall_seconds`: how long all workers may wait without any progress before the run is given up (0: for
-    ever).
+    `weights`, `seed`: see `Program.engine`. `pool_pages`: pages of the KV pool, by default enough for every slot at
+    its full length. `stall_seconds`: how long all workers may wait without any progress before the run is given up
+    (0: for ever).
 
     Raises WeightError if the weights do not fit the program, PackageError if this machine lacks instructions that the
-    program uses, MkError if there is not enough memory.
+    program uses or is another GPU, MkError if there is no GPU for a program that needs one, or not enough memory.
     """
 
     def __init__(
@@ -44,23 +43,27 @@ class Engine:
         *,
         pool_pages: int | None = None,
         stall_seconds: float = 2.0,
+        seed: int = 0,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         self.program = program
         sizes = program.manifest["sizes"]
-        check_fits_machine(program.manifest["target"])
         self.pool_pages = (
             sizes["max_sequences"] * sizes["slot_pages"]
             if pool_pages is None
             else inputs.positive("pool_pages", pool_pages)
         )
-        device = self._device = Device(program, self.pool_pages)
-        #: Whether the packed weights came from the cache.
-        self.warm = fill_arenas(program, weights, device.memory["stream"], device.memory["params"], progress)
-        table = device.request["page_table"].reshape(sizes["max_sequences"], sizes["slot_pages"])
-        self._pages = PageTable(table, self.pool_pages, sizes["page"])
-        self._lengths = [0] * sizes["max_sequences"]
-        device.start_workers(stall_seconds)
+        device = self._device = _open_device(program, self.pool_pages)
+        try:
+            #: Whether the packed weights came from the cache.
+            self.warm = device.fill(program, weights, seed, progress)
+            table = device.request["page_table"].reshape(sizes["max_sequences"], sizes["slot_pages"])
+            self._pages = PageTable(table, self.pool_pages, sizes["page"])
+            self._lengths = [0] * sizes["max_sequences"]
+            device.start_workers(stall_seconds)
+        except BaseException:
+            device.abandon()
+            raise
 
     @property
     def kv_bytes(self) -> int:
@@ -188,6 +191,19 @@ class Engine:
             chunk = self.program.manifest["sizes"]["max_tokens"]
             yield from generation.run(self._device, slot, chunk, self._lengths)
 
+    def times(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """When the last step's tasks ran: int64 [workers, instructions, 4], in nanoseconds of the GPU's clock.
+
+        The four are the begin of the instruction's wait and of its body, the end of the body, and after its signal; 0
+        where the table has no instruction. Raises InputError unless the program was compiled for a GPU with
+        `trace=True`.
+        """
+        with self._device.exclusive():
+            times = self._device.times()
+        if times is None:
+            raise InputError("this program takes no times: compile it for a gpu with trace=True")
+        return times
+
     def close(self) -> None:
         """Ends a generation under way and the threads, and frees the memory. A second call does nothing."""
         self._device.close()
@@ -207,3 +223,15 @@ class Engine:
                 0
             ]
         )
+
+
+def _open_device(program: Program, pool_pages: int) -> BaseDevice:
+    """Imports only what this kind of program needs: the native runtime, or the bindings of CUDA."""
+    if program.manifest["target"]["kind"] == "gpu":
+        from mk.runtime.gpu.device import GpuDevice
+
+        return GpuDevice(program, pool_pages)
+    from mk.runtime.device import Device
+
+    check_fits_machine(program.manifest["target"])
+    return Device(program, pool_pages)

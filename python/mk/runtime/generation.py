@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mk.runtime.device import Device
+from mk.runtime.base_device import BaseDevice
 from mk.runtime.inputs import Ints
 from mk.runtime.sampling import Sampling
 
@@ -28,7 +28,9 @@ class Generation:
         """Positions that it may fill: the last token that is drawn is never fed back."""
         return len(self.prompt) + self.new - 1
 
-    def run(self, device: Device, slot: int, chunk: int, lengths: list[int]) -> Generator[int, None, None]:
+    def run(
+        self, device: BaseDevice, slot: int, chunk: int, lengths: list[int]
+    ) -> Generator[int, None, None]:
         """Draws the tokens in an empty slot that has pages for `length` positions; a stop token is not yielded.
 
         `chunk`: tokens of a step. `lengths[slot]` is what the slot holds whenever nothing runs.
@@ -50,7 +52,7 @@ class Generation:
             # Every token but the last that was drawn is in the cache, also those that nobody took.
             lengths[slot] = len(self.prompt) + max(device.drawn - 1, 0)
 
-    def _ask(self, device: Device, slot: int, begin: int, end: int, rows: list[int]) -> None:
+    def _ask(self, device: BaseDevice, slot: int, begin: int, end: int, rows: list[int]) -> None:
         request = device.request
         request.set_tokens(
             self.prompt[begin:end],

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -54,11 +54,7 @@ def pack(
     total, done = sum(packed_bytes(weight) for weight in manifest["weights"]), 0
     for weight in manifest["weights"]:
         sources = [_source(weight, name, lookup(name)) for name in weight["sources"]]
-        if sum(s.shape[0] for s in sources) != weight["shape"][0]:
-            raise WeightError(
-                f"{_names(weight)}: {sum(s.shape[0] for s in sources)} rows, the program expects "
-                f"{weight['shape'][0]}; is this another model's checkpoint?"
-            )
+        check_rows(weight, sum(s.shape[0] for s in sources))
         if weight["layout"] == "rows":
             _pack_rows(weight, sources, params)
         else:
@@ -77,12 +73,26 @@ def packed_bytes(weight: Weight) -> int:
     return int(np.prod(weight["shape"])) * ELEMENT_BYTES[weight["dtype"]]
 
 
-def _source(weight: Weight, name: str, value: Array) -> Array:
-    if value.ndim != len(weight["shape"]) or value.shape[1:] != tuple(weight["shape"][1:]):
+def check_shape(weight: Weight, name: str, shape: Sequence[int]) -> None:
+    """Raises WeightError unless a source of this shape can be among the rows of a weight."""
+    if len(shape) != len(weight["shape"]) or list(shape[1:]) != weight["shape"][1:]:
         raise WeightError(
-            f"{name} is {list(value.shape)}, the program expects {weight['shape'][1:] or 'a vector'} after "
+            f"{name} is {list(shape)}, the program expects {weight['shape'][1:] or 'a vector'} after "
             "the first dimension; is this another model's checkpoint?"
         )
+
+
+def check_rows(weight: Weight, found: int) -> None:
+    """Raises WeightError unless the sources have `found` rows together, as the weight has."""
+    if found != weight["shape"][0]:
+        raise WeightError(
+            f"{_names(weight)}: {found} rows, the program expects {weight['shape'][0]}; is this another model's "
+            "checkpoint?"
+        )
+
+
+def _source(weight: Weight, name: str, value: Array) -> Array:
+    check_shape(weight, name, value.shape)
     if value.dtype.name not in ELEMENT_TYPES:
         if value.dtype.name != "float64":
             raise WeightError(f"{name} is {value.dtype}; expected {', '.join(ELEMENT_TYPES)} or float64")

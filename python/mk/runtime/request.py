@@ -4,11 +4,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from mk.runtime.native import Memory
 from mk.runtime.sampling import Sampling
 
 if TYPE_CHECKING:
@@ -43,10 +42,19 @@ REQUIRED = frozenset(
 )
 
 
+class Block(Protocol):
+    """Memory that Python sees, wherever it is: its address, and views of its parts."""
+
+    address: int
+
+    def view(self, offset: int, dtype: str, count: int) -> np.ndarray[Any, Any]:
+        """`count` elements of a numpy dtype from byte `offset` on."""
+
+
 class Request:
     """Typed views of the arrays in a block of memory; `request["tokens"]` is an int32 array."""
 
-    def __init__(self, memory: Memory, arrays: Sequence[RequestArray]) -> None:
+    def __init__(self, memory: Block, arrays: Sequence[RequestArray]) -> None:
         self.memory = memory
         self._views = {a["name"]: memory.view(a["offset"], DTYPES[a["type"]], a["count"]) for a in arrays}
         self._count_address = memory.address + next(

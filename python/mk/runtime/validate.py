@@ -15,6 +15,7 @@ from mk import __version__
 from mk.errors import PackageError
 from mk.runtime import cache
 from mk.runtime.abi import abi_hash
+from mk.runtime.gpu.check import BLOCK_BYTES, check_gpu_manifest, tile_blocks
 from mk.runtime.native import ALIGNMENT, library
 from mk.runtime.packing import ELEMENT_BYTES
 from mk.runtime.request import DTYPES, REQUIRED
@@ -30,7 +31,7 @@ SIZES: tuple[Literal["max_tokens", "max_rows", "max_sequences", "max_length", "s
     "slot_pages",
     "page",
 )
-FORMAT = 2  # of the manifests that this runtime reads
+FORMAT = 3  # of the manifests that this runtime reads
 
 # LLVM's name of a feature, where Linux's is not the same without its underscores and dots.
 _LINUX_NAMES = {
@@ -60,7 +61,12 @@ _CODE_FEATURES = re.compile(
 
 
 def check_fits_machine(target: Target) -> None:
-    """Raises PackageError if the code was made for a machine that this one is not."""
+    """Raises PackageError if the code was made for a machine that this one is not.
+
+    Whether the GPU fits is known when an engine is made: a package may be looked at where there is none.
+    """
+    if target["kind"] == "gpu":
+        return
     if target["kind"] != "cpu":
         raise PackageError(f"made for the target '{target['kind']}', which this runtime does not have")
     here = platform.machine()
@@ -93,7 +99,9 @@ def check_manifest(manifest: Manifest, arrays: Mapping[str, np.ndarray[Any, Any]
             f"{FORMAT}; {again}"
         )
     try:
-        if abi_hash(manifest["abi"]) != library().mk_abi_hash():
+        if manifest["target"]["kind"] == "gpu":
+            check_gpu_manifest(manifest)  # Python is all of that runtime, and finds the words by their names
+        elif abi_hash(manifest["abi"]) != library().mk_abi_hash():
             raise PackageError(
                 f"made by mk {maker}, whose programs speak another ABI than the runtime of this mk {__version__}; "
                 f"{again}"
@@ -177,14 +185,29 @@ def _within(values: np.ndarray[Any, Any], low: int, high: int, worker: int, what
 
 def _check_weights(manifest: Manifest, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
     lanes, arenas = manifest["target"]["lanes"], manifest["arenas"]
-    _check(lanes in (4, 8, 16), f"{lanes} lanes")
+    on_gpu = manifest["target"]["kind"] == "gpu"
+    _check(lanes == 2 if on_gpu else lanes in (4, 8, 16), f"{lanes} lanes")
+    gains = {w["name"]: w["shape"] for w in manifest["weights"] if w["layout"] == "fragments"}
     for weight in manifest["weights"]:
         element = ELEMENT_BYTES[weight["dtype"]]
-        size = int(np.prod(weight["shape"])) * element
+        scale = weight["scale"]
+        _check(
+            scale is None or gains.get(scale) == weight["shape"][-1:],
+            f"the scale of {weight['name']} is no vector for its columns",
+        )
+        *rows, columns = weight["shape"]
+        _check(weight["layout"] != "fragments" or on_gpu, f"the layout of {weight['name']}")
+        size = (
+            int(np.prod(rows))
+            * (-(-columns // 32) * 32 if weight["layout"] == "fragments" else columns)
+            * element
+        )
         if weight["layout"] == "tiles":
             offsets = arrays[f"tile_offsets/{weight['name']}"]
             per_word = 4 // element
             tile = -(-weight["shape"][1] // per_word) * 2 * lanes * 4
+            if on_gpu:
+                tile = tile_blocks(weight["shape"][1]) * BLOCK_BYTES
             _check(
                 offsets.ndim == 1
                 and (offsets >= 0).all()
@@ -192,7 +215,7 @@ def _check_weights(manifest: Manifest, arrays: Mapping[str, np.ndarray[Any, Any]
                 f"a tile of {weight['name']} lies outside the stream",
             )
             size = 4 * len(offsets)
-        if weight["layout"] == "rows" or weight["gathered"]:
+        if weight["layout"] != "tiles" or weight["gathered"]:
             offset = weight["offset"]
             _check(
                 offset is not None and offset >= 0 and offset + size <= arenas["params"],

@@ -17,6 +17,8 @@ from mk.runtime.native import Memory
 if TYPE_CHECKING:
     from mk.program import Program
 
+RANDOM = "random"  # in place of weights: made up, to measure without a checkpoint
+
 
 def fill_arenas(
     program: Program,
@@ -30,7 +32,11 @@ def fill_arenas(
     Raises WeightError if there are none, or if they do not fit.
     """
     if weights is None:
-        weights = _own_weights(program)
+        weights = own_weights(program)
+    if isinstance(weights, str) and weights == RANDOM:
+        raise WeightError(
+            'weights="random" is for programs of a GPU; give a folder, a file or a mapping of arrays'
+        )
     # A file says when it changed; arrays in memory do not, so their packed form is not kept.
     place = (
         weights
@@ -56,7 +62,8 @@ def fill_arenas(
     return False
 
 
-def _own_weights(program: Program) -> Any:
+def own_weights(program: Program) -> Any:
+    """What a program uses if nothing is given. Raises WeightError if there is nothing."""
     if program.weights is not None:
         return program.weights
     if not program.parameters():

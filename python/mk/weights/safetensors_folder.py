@@ -9,7 +9,6 @@ import math
 from pathlib import Path
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
 from mk.errors import WeightError
@@ -18,13 +17,22 @@ from mk.weights.weights import Entry, Weights
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 
+try:
+    import ml_dtypes
+
+    _SMALL: dict[str, Any] = {
+        "BF16": ml_dtypes.bfloat16,
+        "F8_E4M3": ml_dtypes.float8_e4m3fn,
+        "F8_E5M2": ml_dtypes.float8_e5m2,
+    }
+except ImportError:  # bits are enough for a GPU
+    _SMALL = {"BF16": np.uint16}
+
 _DTYPES: dict[str, Any] = {
+    **_SMALL,
     "F64": np.float64,
     "F32": np.float32,
     "F16": np.float16,
-    "BF16": ml_dtypes.bfloat16,
-    "F8_E4M3": ml_dtypes.float8_e4m3fn,
-    "F8_E5M2": ml_dtypes.float8_e5m2,
     "I64": np.int64,
     "I32": np.int32,
     "I16": np.int16,
@@ -86,13 +94,15 @@ def safetensors_entries(path: Path) -> dict[str, Entry]:
         if info["dtype"] not in _DTYPES:
             raise WeightError(f"{path}: {name} has the dtype {info['dtype']}, which mk does not read")
         begin, end = info["data_offsets"]
-        entries[name] = _entry(data[begin:end], tuple(info["shape"]), np.dtype(_DTYPES[info["dtype"]]))
+        dtype = np.dtype(_DTYPES[info["dtype"]])
+        called = "bfloat16" if info["dtype"] == "BF16" else dtype.name
+        entries[name] = _entry(data[begin:end], tuple(info["shape"]), dtype, called)
     return entries
 
 
-def _entry(data: np.ndarray[Any, Any], shape: tuple[int, ...], dtype: np.dtype[Any]) -> Entry:
+def _entry(data: np.ndarray[Any, Any], shape: tuple[int, ...], dtype: np.dtype[Any], called: str) -> Entry:
     assert data.nbytes == math.prod(shape) * dtype.itemsize
-    return Entry(shape, dtype.name, lambda: np.asarray(data).view(dtype).reshape(shape))
+    return Entry(shape, called, lambda: np.asarray(data).view(dtype).reshape(shape))
 
 
 def _sharded(folder: Path) -> Weights:

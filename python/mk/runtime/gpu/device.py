@@ -1,0 +1,255 @@
+# Part of mk, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""A program on a GPU: its memory, and one run at a time.
+
+A run is one launch: one step, or a whole generation, during which Python only reads the mailbox.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import weakref
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mk.errors import DeviceStalled, MkError
+from mk.runtime.base_device import BaseDevice
+from mk.runtime.gpu import turns
+from mk.runtime.gpu.code import Code, check_fits_gpu
+from mk.runtime.gpu.context import Gpu
+from mk.runtime.gpu.driver import CudaError, open_driver
+from mk.runtime.gpu.launch import Channel, Pause
+from mk.runtime.gpu.memory import DeviceMemory, PinnedMemory, check_room
+from mk.runtime.gpu.stall import WORDS, stall_text
+from mk.runtime.gpu.weights import fill
+from mk.runtime.request import Request
+
+if TYPE_CHECKING:
+    from mk.program import Program
+
+
+class GpuDevice(BaseDevice):
+    """Loads the code and allocates everything, so that a program that does not fit is refused before weights are read.
+
+    `pool_pages`: pages of the KV pool. Raises MkError if there is no GPU or too little memory on it, PackageError if
+    the program was made for another one.
+    """
+
+    def __init__(self, program: Program, pool_pages: int) -> None:
+        super().__init__()
+        manifest = self._manifest = program.manifest
+        gpu = self._gpu = Gpu(open_driver())
+        check_fits_gpu(gpu, manifest)
+        self._code = Code(gpu, program.code, manifest)
+        self._table = np.ascontiguousarray(program.arrays["table"], np.int32)
+        self._pool_pages = pool_pages
+        arenas, cache = manifest["arenas"], manifest["cache"]
+        self.kv_bytes = pool_pages * cache["layers"] * cache["heads"] * cache["block"] if cache else 0
+        blocks = {name: arenas[name] for name in ("stream", "params", "activations", "request", "events")}
+        blocks |= {"kv": self.kv_bytes, "table": self._table.nbytes, "step": 64}
+        if manifest["options"].get("trace"):  # of every instruction: begin of wait and body, end, signalled
+            blocks["trace"] = self._table.shape[0] * self._table.shape[1] * 32
+        check_room(gpu, blocks, pool_pages)
+        self._channel = Channel(gpu)
+        self.memory = {name: DeviceMemory(gpu, size, self._channel.stream) for name, size in blocks.items()}
+        arrays = manifest["abi"]["request"]
+        workers = manifest["target"]["workers"]
+        buffer = next(b for b in manifest["buffers"] if b["name"] == manifest["logits"])
+        self._logits_offset, self._pitch = buffer["offset"], buffer["pitch"]
+        pinned = self._pinned = {
+            "request": PinnedMemory(gpu, arenas["request"]),
+            "host": PinnedMemory(
+                gpu, arenas["request"]
+            ),  # for the mailbox that the kernel writes while it runs
+            "stall": PinnedMemory(gpu, 8 * WORDS * workers),
+            "logits": PinnedMemory(gpu, manifest["sizes"]["max_rows"] * self._pitch),
+        }
+        self.request, self._host = Request(pinned["request"], arrays), Request(pinned["host"], arrays)
+        self._records = pinned["stall"].view(0, "int64", WORDS * workers).reshape(workers, WORDS)
+        words = pinned["logits"].view(0, "float32", manifest["sizes"]["max_rows"] * self._pitch // 4)
+        self.logits = words.reshape(-1, self._pitch // 4)[:, : manifest["vocabulary"]]
+        self._offsets = {array["name"]: array["offset"] for array in arrays}
+        self._fault: str | None = None
+        self._finalizer = weakref.finalize(
+            self, _destroy, gpu, self._channel, list(self.memory.values()), pinned, self._code,
+            self._generations, self._busy,
+        )  # fmt: skip
+
+    def fill(
+        self, program: Program, weights: Any, seed: int, progress: Callable[[int, int], None] | None
+    ) -> bool:
+        """Packs on the GPU, which is faster than reading a packed form from a disk: there is no cache."""
+        fill(program, weights, seed, progress, self._gpu, self._code, self._channel.stream, self.memory)
+        return False
+
+    def start_workers(self, stall_seconds: float) -> None:
+        """Writes the table, and the words of the context, which stay; the count of steps goes on from run to run."""
+        manifest, memory = self._manifest, self.memory
+        memory["table"].write(0, self._table)
+        values = {name: block.address for name, block in memory.items()}
+        values.update(
+            instructions=self._table.shape[1],
+            pool_pages=self._pool_pages,
+            host=self._pinned["host"].device_address,
+            stall=self._pinned["stall"].device_address,
+            stall_ns=int(stall_seconds * 1e9),
+        )
+        words = np.zeros(manifest["abi"]["context_words"], np.uint64)
+        for field in manifest["abi"]["context"]:
+            words[field["index"]] = values.get(field["name"], 0)
+        self._context = words
+
+    def times(self) -> np.ndarray[Any, Any] | None:
+        """See `Engine.times`."""
+        if "trace" not in self.memory:
+            return None
+        workers, instructions = self._table.shape[:2]
+        return self.memory["trace"].read(workers * instructions * 4).reshape(workers, instructions, 4)
+
+    def abandon(self) -> None:
+        """Frees everything at once: another engine may need the memory before the error is forgotten."""
+        self._finalizer()
+
+    def check_usable(self) -> None:
+        """Raises MkError after a fault of the GPU, else as for any device."""
+        if self._fault is not None:
+            raise MkError(self._fault)
+        super().check_usable()
+
+    def close(self) -> None:
+        """As for any device; the views of what the kernel writes go too."""
+        super().close()
+        for name in ("_host", "_records"):
+            self.__dict__.pop(name, None)
+
+    # ------------------------------------------------------------------------------------------------------- one run
+
+    def run(self) -> None:
+        """One step; the logits of its rows are in `logits` afterwards."""
+        try:
+            self._start(1, rows=int(self.request["n_rows"][0]))
+            pause = Pause()
+            while not self._has_ended():
+                pause()
+        finally:
+            self._finish()
+
+    def draw(self, steps: int) -> Generator[int, None, None]:
+        """Tokens come from the mailbox in pinned memory; the kernel does not wait for anybody to take them."""
+        mailbox, count, seen = self._host["mailbox"], self._host["mailbox_count"], 0
+        try:
+            self._start(steps)
+            ended, pause = False, Pause()
+            while not ended:
+                ended = self._has_ended()  # before the count: of a run that has ended, all tokens are there
+                posted = int(count[0])
+                if posted == seen and not ended:
+                    pause()
+                    continue
+                pause = Pause()
+                for index in range(seen, posted):
+                    seen = index + 1
+                    yield int(mailbox[2 * index + 1])
+        finally:
+            self._finish()
+
+    @property
+    def drawn(self) -> int:
+        """As for any device."""
+        return int(self._host["mailbox_count"][0])
+
+    def _start(self, steps: int, rows: int = 0) -> None:
+        """Asks for a run, and for its first `rows` rows of logits."""
+        gpu, stream, memory = self._gpu, self._channel.stream, self.memory
+        self.request.begin(steps)
+        self._host["mailbox_count"][0] = 0
+        self._records[:] = 0
+        with gpu, self._guarded():
+            # The mailbox is the last array, and only the kernel's.
+            self._channel.ask(
+                memory["request"].address, self.request.memory.address, self._offsets["mailbox"]
+            )
+            with turns.turn(gpu.cuda, gpu.ordinal, stream, self._channel.ended):
+                self._code.main(stream, self._context)
+                if rows:
+                    source = memory["activations"].address + self._logits_offset
+                    gpu.cuda(
+                        "cuMemcpyDtoHAsync",
+                        self._pinned["logits"].address,
+                        source,
+                        rows * self._pitch,
+                        stream,
+                    )
+
+    def _has_ended(self) -> bool:
+        """Whether the run has. Raises DeviceStalled if its workers hung, MkError if the GPU failed."""
+        with self._gpu, self._guarded():
+            if not self._gpu.cuda.idle(self._channel.stream):
+                return False
+        text = stall_text(self._records, self._table, self._manifest)
+        if text is not None:
+            self._stalled = True
+            raise DeviceStalled(text)
+        return True
+
+    def _finish(self) -> None:
+        """Cancels what still runs and waits for it; whatever interrupts that, the run has ended or stalled after it."""
+        interrupt = None
+        while not self._stalled and self._fault is None:
+            try:
+                if not self._has_ended():
+                    with self._gpu, self._guarded():
+                        self._channel.cancel(self.memory["request"].address + self._offsets["cancel"])
+                    pause = Pause()
+                    while not self._has_ended():
+                        pause()
+                with self._gpu, self._guarded():
+                    self._channel.settle()
+                break
+            except KeyboardInterrupt as error:
+                interrupt = error
+        if interrupt is not None:
+            raise interrupt
+
+    @contextlib.contextmanager
+    def _guarded(self) -> Generator[None, None, None]:
+        """A fault in a kernel leaves nothing of the process's context to use."""
+        try:
+            yield
+        except CudaError as error:
+            self._fault = f"the GPU failed during a run ({error.code}); only a new process can use it again"
+            raise MkError(self._fault) from error
+
+
+def _destroy(
+    gpu: Gpu,
+    channel: Channel,
+    memories: list[DeviceMemory],
+    pinned: dict[str, PinnedMemory],
+    code: Code,
+    generations: weakref.WeakSet[Generator[int, None, None]],
+    busy: threading.Lock,
+) -> None:
+    # At the interpreter's end a generation may still run: it must stop before its memory goes.
+    for generation in list(generations):
+        with contextlib.suppress(ValueError, MkError):  # it is executing in a thread that will not return
+            generation.close()
+    if busy.locked():  # that thread may look at all of this until the process is gone
+        gpu.keep()
+        channel.keep()
+        code.keep()
+        for memory in memories:
+            memory.keep()
+        for block in pinned.values():
+            block.keep()
+        return
+    turns.forget(gpu.ordinal, channel.ended)
+    with contextlib.suppress(CudaError), gpu:
+        channel.close()  # waits: what follows may be in use until then
+        for memory in memories:
+            memory.free()
+        code.unload()
+    pinned.clear()
