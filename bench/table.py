@@ -17,7 +17,8 @@ from bench.peer import ROOT
 from bench.results import SUBJECT, Results, Spread, load, newest
 
 README = ROOT / "README.md"
-BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
+MARKS = "bench"
+BEGIN, END = f"<!-- {MARKS}:begin -->", f"<!-- {MARKS}:end -->"
 RIVAL = "llama.cpp"  # the targets name it
 
 
@@ -85,13 +86,14 @@ def show(results: Results) -> None:
     console.print(caption(results))
 
 
-def put_between_marks(text: str, block: str) -> str:
+def put_between_marks(text: str, block: str, marks: str = MARKS) -> str:
     """`text` with `block` between its marks. Raises ValueError if it has not one of each, in order."""
-    head, begin, rest = text.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not begin or not end or BEGIN in rest or END in tail or END in head:
-        raise ValueError(f"expected one {BEGIN} and after it one {END}")
-    return f"{head}{BEGIN}\n{block}{END}{tail}"
+    first, last = f"<!-- {marks}:begin -->", f"<!-- {marks}:end -->"
+    head, begin, rest = text.partition(first)
+    _, end, tail = rest.partition(last)
+    if not begin or not end or first in rest or last in tail or last in head:
+        raise ValueError(f"expected one {first} and after it one {last}")
+    return f"{head}{first}\n{block}{last}{tail}"
 
 
 def _header(results: Results) -> list[str]:
