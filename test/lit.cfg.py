@@ -8,7 +8,7 @@ import lit.formats
 config.name = "mk"
 config.test_format = lit.formats.ShTest(execute_external=False)
 config.suffixes = [".mlir", ".test"]
-config.excludes = ["python", "gpu", "Inputs"]  # python is pytest's; gpu needs a device
+config.excludes = ["python", "Inputs"]  # python is pytest's
 config.test_source_root = os.path.join(config.mk_source_dir, "test")
 config.test_exec_root = os.path.join(config.mk_build_dir, "test")
 

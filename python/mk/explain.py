@@ -20,7 +20,11 @@ def explain(program: Program) -> None:
     print(f"{name} for {target['kind']} {target['cpu']}, made by mk {manifest['version']}")
     print(f"features    {', '.join(target['features']) or 'none'}")
     print(f"sizes       {', '.join(f'{name} {value}' for name, value in sizes.items())}")
-    print(f"code        {len(program.code) / mib:.2f} MiB, {len(manifest['kinds'])} kinds")
+    launch = manifest["gpu"]
+    registers = (
+        f", {launch['registers']} registers a thread, {launch['spills']} bytes of spills" if launch else ""
+    )
+    print(f"code        {len(program.code) / mib:.2f} MiB, {len(manifest['kinds'])} kinds{registers}")
     print(
         f"weights     {arenas['stream'] / mib:.1f} MiB streamed in a step, {arenas['params'] / mib:.1f} MiB looked up"
     )

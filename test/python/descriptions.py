@@ -15,7 +15,14 @@ TARGET = '#mk.target<kind = "cpu", features = "", workers = 2, lanes = 16, bandw
 SIZES = (
     "#mk.options<max_tokens = 512, max_rows = 64, max_sequences = 8, max_length = 64, page = 32, split = 32>"
 )
+GPU = (
+    '#mk.target<kind = "gpu", features = "sm_90a", workers = 2, lanes = 2, bandwidth = 3150, shared = 232448, '
+    "in_flight = 32768>"
+)
 HEAD = f"module attributes {{mk.target = {TARGET}, mk.options = {SIZES}}} {{\n"
+GPU_HEAD = HEAD.replace(TARGET, GPU).replace(
+    "max_tokens = 512, max_rows = 64", "max_tokens = 16, max_rows = 16"
+)
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -62,7 +69,7 @@ def used(snippet: str) -> Iterator[tuple[str, str]]:
         )  # no attributes, no subscripts
         operands, _, types = plain.partition(" : ")
         listed = re.match(r"\((.*?)\) -> ", types)
-        written = split_types(listed[1] if listed else re.sub(r" (prologue|epilogue) \{.*", "", types))
+        written = split_types(listed[1] if listed else re.sub(r" ((prologue|epilogue) \{|-> ).*", "", types))
         yield from zip(re.findall(r"%\w+", operands), written, strict=False)
 
 

@@ -53,7 +53,7 @@ def abi() -> dict[str, Any]:
     context = [field for field in fields["CONTEXT"] if field["name"] != "words"]
     return {
         "instruction_words": 32,
-        "context_words": 16,
+        "context_words": next(f["index"] for f in fields["CONTEXT"] if f["name"] == "words"),
         "instruction": fields["INSTRUCTION"],
         "context": context,
         "request": request,
@@ -102,9 +102,10 @@ def _program() -> Program:
     table[:, 1, 0] = -1
     request = abi()["request"]
     segment = {"base": 0, "limit": VOCABULARY, "outer": 2, "stride": 8, "half": 4, "partner": 4}
-    weight = {"layout": "rows", "dtype": "float32", "gathered": False, "segments": []}
+    weight = {"layout": "rows", "dtype": "float32", "gathered": False, "scale": None, "segments": []}
     manifest: Any = {
-        "format": 2,
+        "format": 3,
+        "gpu": None,
         "version": "test",
         "options": {},
         "entry": "mk_main",

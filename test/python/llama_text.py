@@ -37,10 +37,13 @@ class Shape:
 
 
 class Llama:
-    """`text` is the module with weights stored as `storage`, `weights` their float32 values by name."""
+    """`text` is the module with weights stored as `storage`, `weights` their float32 values by name.
 
-    def __init__(self, shape: Shape, storage: str = "f32", seed: int = 0) -> None:
-        self.shape, self.storage = shape, storage
+    With `zeros` the values of matrices take no memory: enough for a compile, of any size.
+    """
+
+    def __init__(self, shape: Shape, storage: str = "f32", seed: int = 0, *, zeros: bool = False) -> None:
+        self.shape, self.storage, self._zeros = shape, storage, zeros
         self.weights: dict[str, Array] = {}
         self._rng = np.random.default_rng(seed)
         self._lines: list[str] = []
@@ -116,6 +119,8 @@ class Llama:
 
     def _weight(self, name: str, rows: int, columns: int) -> str:
         """Scaled so that every branch changes the logits."""
+        if self._zeros:
+            return self._declare(name, np.broadcast_to(np.float32(0), (rows, columns)), self.storage)
         values = self._rng.standard_normal((rows, columns)) * 1.5 * columns**-0.5
         return self._declare(name, values.astype(np.float32), self.storage)
 

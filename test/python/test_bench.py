@@ -149,7 +149,7 @@ def test_block_goes_between_the_marks() -> None:
 
 
 def test_kept_results_are_readable_and_the_readme_shows_the_newest() -> None:
-    for path in results.FOLDER.glob("*.json"):
+    for path in results.FOLDER.glob("cpu-*.json"):
         assert results.load(path).path() == path
     newest, text = results.newest(), table.README.read_text() if table.README.exists() else ""
     if newest is not None and table.BEGIN in text:

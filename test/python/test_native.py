@@ -45,6 +45,7 @@ def test_packed_tiles_are_the_layout_of_the_dialect(dtype: str, source_dtype: st
         "dtype": dtype,
         "offset": None,
         "gathered": False,
+        "scale": None,
         "segments": segments,
     }
     stream = native.Memory(int(offsets.max() + 1) * 64 + tile_bytes)

@@ -23,7 +23,14 @@ def operations() -> Iterator[tuple[str, str]]:
 
 
 # The types of values that an example of mk_cta uses but whose text does not print them.
-CTA_TYPES = {"context": "!mk_cta.context", "i": "!mk_cta.instruction", "n": "i64"}
+CTA_TYPES = {
+    "context": "!mk_cta.context",
+    "i": "!mk_cta.instruction",
+    "n": "i64",
+    "parity": "i32",
+    "bytes": "i32",
+    "quit": "memref<1xi32, 3>",
+}
 # Names that an example of mk_task uses and does not declare.
 TASK_PREAMBLE = """
   mk_task.buffer @h domain(tokens) : tensor<?x96xf32>

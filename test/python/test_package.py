@@ -129,7 +129,7 @@ def _array(name: str, index: Any, value: int):
     [
         (
             _with(("format",), 99),
-            f"made by mk test in package format 99, but this is mk {mk.__version__}, which reads format 2; compile the "
+            f"made by mk test in package format 99, but this is mk {mk.__version__}, which reads format 3; compile the "
             f"model again with mk {mk.__version__}",
         ),
         (
@@ -137,7 +137,7 @@ def _array(name: str, index: Any, value: int):
             f"made by mk test, .* another ABI .* mk {mk.__version__}; compile",
         ),
         (
-            _with(("abi", "context_words"), 17),
+            _with(("abi", "context_words"), 99),
             f"made by mk test, .* another ABI .* mk {mk.__version__}; compile",
         ),
         (_with(("abi", "request", 9, "offset"), 1 << 20), "lies outside its block"),

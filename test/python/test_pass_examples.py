@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
-from descriptions import HEAD, PASSES, ROOT, blocks, free_values, function, passes, results_of
+from descriptions import GPU_HEAD, HEAD, PASSES, ROOT, blocks, free_values, function, passes, results_of
 from mk.ir import Module, PassError
 
 # What the examples of the planning passes name and need not declare.
@@ -51,6 +51,7 @@ CODE = {
         "%acc": "memref<1x1x16xf32>",
     },
     "mk-lower-cta-to-llvm": {"%context": "!mk_cta.context", "%event": "index"},
+    "mk-lower-cta-to-nvvm": {"%context": "!mk_cta.context", "%event": "index"},
     "mk-legalize-bf16": {"%x": "vector<8xbf16>", "%p": "!llvm.ptr"},
 }
 # What has to run before or after a pass for its example to be as short as it is.
@@ -59,9 +60,13 @@ AROUND = {
     "mk-build-main": "{},canonicalize,cse",
     "mk-lower-matmul": "{},canonicalize,cse",
     "mk-lower-cta-to-llvm": "{},canonicalize,cse",
+    "mk-lower-gpu-kinds": "{},canonicalize,cse",
+    "mk-build-kernel": "{},canonicalize,cse",
+    "mk-lower-cta-to-nvvm": "{},canonicalize,cse",
     "mk-verify-schedule": "mk-build-table,{}",
 }
 PRINTS = {"mk-print-listing", "mk-print-accesses"}  # change nothing
+FOR_GPU = {flag for _, flag, text in passes() if text in (ROOT / "passes/gpu/Passes.td").read_text()}
 EVERY = {flag: text for _, flag, text in passes()}
 FUSE = [flag for flag, text in EVERY.items() if "Mk_FusePass" in text.splitlines()[0]]
 OTHERS = [flag for flag in EVERY if flag not in FUSE and flag not in PRINTS]
@@ -76,10 +81,11 @@ def before_and_after(flag: str) -> tuple[str, str]:
 
 def whole_module(flag: str, before: str) -> str:
     """The module that an example is a part of, with what it names and does not declare."""
+    head = GPU_HEAD if flag in FOR_GPU else HEAD
     if flag in CODE:
-        return function(before, CODE[flag])
-    if "func.func" in before:
-        return before if "torch." in before else f"{HEAD}{before}}}"
+        return function(before, CODE[flag]).replace(HEAD, head)
+    if "func.func" in before or "llvm.func" in before:
+        return before if "torch." in before else f"{head}{before}}}"
     declared = set(
         re.findall(r"^mk_task\.(?:buffer|weight|kind|family|event) @([\w.]+)", before, re.MULTILINE)
     )
@@ -90,7 +96,7 @@ def whole_module(flag: str, before: str) -> str:
         reached = "".join(PLAN[name] for name in missing)
     given = [PLAN[name] for name in PLAN if name in needed]
     body = "\n".join([*given, before])
-    return f"{HEAD}mk_task.program @step attributes {{{ARENAS}}} {{\n{body}}}\n}}"
+    return f"{head}mk_task.program @step attributes {{{ARENAS}}} {{\n{body}}}\n}}"
 
 
 def assert_says(output: str, expected: str) -> None:

@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from llama_text import Llama, Shape
 from mk import schedule
+from mk.compiler.driver import lower_text
+from mk.compiler.options import Options
 
 ROOT = Path(__file__).parents[2]
 MK_OPT = os.environ.get("MK_OPT", ROOT / os.environ.get("MK_BUILD_DIR", "build") / "bin" / "mk-opt")
@@ -353,3 +356,37 @@ def test_a_whole_model(workers: int) -> None:
     mutants = list(change_words(Table.parse(planned)))[:: 4 * workers**2]
     for (what, _), accepted, program in zip(mutants, *judge([text for _, text in mutants]), strict=True):
         assert not accepted or (program and breaks(program, reference) is None), what
+
+
+@pytest.mark.parametrize("workers", [4, 132])
+def test_the_table_of_a_gpu(workers: int) -> None:
+    """Its tiles of 4 rows, its workers, of which most have no more than one task of an operator."""
+    shape = Shape(hidden=64, heads=2, ratio=2, head_dim=32, inner=96, vocabulary=160, layers=2)
+    text = Llama(shape, "bf16", zeros=True).text
+    planned = str(lower_text(text, Options(target="sm_90a", workers=workers), to="plan"))
+    [accepted], [reference] = judge([planned])
+    assert accepted
+    assert reference and len(reference.workers) == workers
+    executor = schedule.ShuffledExecutor(reference)
+    for seed in range(5):
+        executor.run(seed)
+
+    table = Table.parse(planned)
+    waiting = [(w, i) for w, i in table.places() if table.words[w][i][Table.WAITS]]
+    mutants = []
+    for w, i in waiting[:: len(waiting) // 10]:
+        mutant = table.copy()
+        drop_wait(mutant.words[w][i], 0)
+        mutants.append(mutant.write())
+    verdicts, programs = judge(mutants)
+    broken = 0
+    for accepted, program in zip(verdicts, programs, strict=True):
+        assert program
+        try:
+            executor = schedule.ShuffledExecutor(program, reference)
+            for seed in range(3):
+                executor.run(seed)
+        except schedule.Broken:
+            broken += 1
+            assert not accepted
+    assert broken > len(mutants) // 2

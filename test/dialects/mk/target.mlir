@@ -6,7 +6,7 @@ module attributes {mk.target = #mk.target<kind = "cpu", features = "avx512f", wo
 
 // -----
 
-// expected-error @+1 {{expected target kind "cpu", found "tpu"}}
+// expected-error @+1 {{expected target kind "cpu" or "gpu", found "tpu"}}
 module attributes {mk.target = #mk.target<kind = "tpu", features = "", workers = 2, lanes = 16, bandwidth = 30>} {}
 
 // -----

@@ -1,0 +1,33 @@
+// RUN: mk-opt %s --mk-lower-cta-to-nvvm --canonicalize --cse | FileCheck %s
+
+// Tests that the ring is made of mbarriers and bulk copies: one arrival and the bytes for a full slot, one arrival of each
+// consumer warp for an empty one; only the wait that has a flag to look at can end without its phase.
+
+// CHECK-LABEL: func.func @ring
+func.func @ring(%context: !mk_cta.context, %slot: index, %parity: i32, %bytes: i32) -> i1 {
+  %full = mk_cta.shared 0 : memref<1xi64, 3>
+  %empty = mk_cta.shared 8 : memref<1xi64, 3>
+  %quit = mk_cta.shared 1000 : memref<1xi32, 3>
+  %ring = mk_cta.shared 1024 : memref<1x4096xi32, 3>
+  // CHECK: "mbarrier.init.shared::cta.b64 [$0], $1;", {{.*}} %{{.*}}, %c1_i32
+  // CHECK: "mbarrier.init.shared::cta.b64 [$0], $1;", {{.*}} %{{.*}}, %c8_i32
+  // CHECK: "fence.mbarrier_init.release.cluster; fence.proxy.async.shared::cta;"
+  mk_cta.ring_init %full, %empty {consumers = 8 : i64} : memref<1xi64, 3>, memref<1xi64, 3>
+  // CHECK: %[[DONE:.*]] = llvm.inline_asm {{.*}}mbarrier.try_wait.parity.shared::cta.b64 done, [$1], $2;{{.*}}ld.volatile.shared.u32 flag, [$3];
+  // CHECK: arith.cmpi ne, %[[DONE]]
+  %free = mk_cta.ring_await %empty[%slot], %parity quit %quit : memref<1xi64, 3>, memref<1xi32, 3>
+  // CHECK: createpolicy.fractional.L2::evict_first.b64 policy, 1.0;
+  // CHECK-SAME: mbarrier.arrive.expect_tx.shared::cta.b64 _, [$0], $3;
+  // CHECK-SAME: cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [$1], [$2], $3, [$0], policy;
+  mk_cta.ring_fill %ring[%slot], %full, %context, "stream", %slot, %bytes : memref<1x4096xi32, 3>, memref<1xi64, 3>
+  // CHECK: mbarrier.try_wait.parity.shared::cta.b64 done, [$0], $1; @!done bra again;
+  %landed = mk_cta.ring_await %full[%slot], %parity : memref<1xi64, 3>
+  // CHECK: ld.shared.v4.u32 {$0, $1, $2, $3}, [$4];
+  %words = mk_cta.fragment %ring[%slot], %slot : memref<1x4096xi32, 3> -> vector<4xi32>
+  // The fence of the proxies of every lane comes before the arrival of one.
+  // CHECK: "fence.proxy.async.shared::cta;"
+  // CHECK-NEXT: nvvm.bar.warp.sync
+  // CHECK: setp.eq.u32 one, $1, 0; @one mbarrier.arrive.shared::cta.b64 _, [$0];
+  mk_cta.ring_release %empty[%slot] : memref<1xi64, 3>
+  return %free : i1
+}

@@ -1,0 +1,198 @@
+# Part of mk, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Programs for a GPU run on this processor (gpu_machine.py): table, ring, kernel and packer against the interpreter."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import gpu_machine
+import numpy as np
+import pytest
+from gpu_machine import GpuMachine
+from llama_text import Llama, Shape
+from mk.compiler.options import Options
+from mk.errors import DeviceStalled, InputError, MkError
+from mk.interpret import Interpreter
+from mk.ir import Module
+from mk.runtime.engine import Engine
+from mk.runtime.gpu import convert, driver
+from test_codegen import Step, conversation, same
+
+SLOTS, LENGTH = 4, 96
+TINY = Shape(hidden=64, heads=2, ratio=2, head_dim=32, inner=96, vocabulary=102)
+SHAPES = {
+    "tiny": TINY,
+    # 15 query heads of one KV head in four groups, heads of 64, an own head, and biases.
+    "grouped": Shape(160, heads=1, ratio=5, head_dim=64, inner=224, vocabulary=130, tied=False, bias=True),
+    # Long rows of 2112 columns come in two chunks of 17 blocks, the last of which is padding.
+    "long rows": Shape(2112, heads=1, ratio=1, head_dim=32, inner=2112, vocabulary=40, layers=1),
+    "wide heads": Shape(64, heads=1, ratio=2, head_dim=128, inner=64, vocabulary=40, layers=1),
+}
+Array = np.ndarray[Any, Any]
+Make = Callable[..., GpuMachine]
+
+
+@functools.cache
+def llama(shape: Shape) -> Llama:
+    return Llama(shape, "bf16")
+
+
+def options(**values: Any) -> Options:
+    sizes = {"max_sequences": SLOTS, "max_length": LENGTH, "page": 16, "split": 32, "workers": 3}
+    return Options(**{"target": "sm_90a", **sizes, **values})
+
+
+@pytest.fixture(scope="module")
+def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
+    @functools.cache
+    def made(shape: Shape, **values: Any) -> GpuMachine:
+        return GpuMachine(llama(shape).text, options(**values), tmp_path_factory.mktemp("machine"))
+
+    return made
+
+
+@contextmanager
+def running(machine: GpuMachine, shape: Shape, **arguments: Any) -> Iterator[Engine]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(driver, "bindings", lambda: machine.cuda)
+        with machine.program.engine(llama(shape).weights, **arguments) as engine:
+            yield engine
+    if machine.faults:
+        raise RuntimeError(machine.faults.pop())
+
+
+def logits(machine: GpuMachine, shape: Shape, steps: list[Step], order: int = 0) -> list[Any]:
+    machine.seed = order
+    with running(machine, shape) as engine:
+        return [engine.step(*step) for step in steps]
+
+
+def rounded(w: Array) -> Array:
+    bits = convert.convert(w.view(np.uint32), "float32", "bfloat16")
+    return convert.convert(bits, "bfloat16", "float32").view(np.float32)
+
+
+def reference(shape: Shape, steps: list[Step], storage: str) -> Array:
+    """The interpreter's logits, rounding as `storage` says; the weights are those of bfloat16 in any case."""
+    weights = {name: rounded(w) if w.ndim == 2 else w for name, w in llama(shape).weights.items()}
+    interpreter = Interpreter(Module.parse(Llama(shape, storage).text), weights, SLOTS, LENGTH)
+    return np.concatenate([interpreter.step(*step) for step in steps])
+
+
+def errors(found: Array, exact: Array) -> Array:
+    """Of each row, relative to its norm."""
+    return np.linalg.norm(found - exact, axis=1) / np.linalg.norm(exact, axis=1)
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_steps_are_as_good_as_those_of_the_interpreter(make: Make, name: str) -> None:
+    """The arithmetic is another: a row is rounded before its norm has scaled it. So both are held against float32."""
+    shape = SHAPES[name]
+    steps = conversation(shape.vocabulary)[: 1 if name == "long rows" else 5]
+    exact = reference(shape, steps, "f32")
+    found = errors(np.concatenate(logits(make(shape), shape, steps)), exact)
+    interpreted = errors(reference(shape, steps, "bf16"), exact)
+    assert found.mean() < 1.2 * interpreted.mean() and found.max() < 2 * interpreted.max()
+
+
+@pytest.mark.parametrize("name", ["tiny", "long rows"])
+def test_bits_do_not_depend_on_the_order_of_threads_or_the_workers(make: Make, name: str) -> None:
+    shape = SHAPES[name]
+    steps = [step for step in conversation(shape.vocabulary) if len(step[0]) <= 16][:2]
+    steps = [(tokens, np.arange(len(tokens)), np.zeros_like(slots), rows) for tokens, _, slots, rows in steps]
+    first = logits(make(shape), shape, steps)
+    same(first, logits(make(shape), shape, steps, order=1000))
+    same(first, logits(make(shape, workers=7), shape, steps))
+
+
+@pytest.mark.parametrize("name", ["tiny", "long rows"])
+def test_bits_do_not_depend_on_the_batch(make: Make, name: str) -> None:
+    """Tokens alone, and among 8 and 12 of their step: one group of rows, and two."""
+    shape = SHAPES[name]
+    tokens = np.random.default_rng(3).integers(0, shape.vocabulary, 12)
+
+    def run(*chunks: int) -> list[Array]:
+        found, begin = [], 0
+        with running(make(shape), shape) as engine:
+            for count in chunks:
+                positions = np.arange(begin, begin + count)
+                found += list(engine.step(tokens[positions], positions, np.zeros(count, int)))
+                begin += count
+        return found
+
+    together = run(12)
+    same(together[:8], run(8))
+    same(together[:4], run(1, 1, 2))
+
+
+def test_generation_in_one_launch_is_step_by_step(make: Make) -> None:
+    machine, prompt = make(TINY), [5, 7, 9]
+    with running(machine, TINY) as engine:
+        tokens = list(prompt)
+        for _ in range(12):
+            rows = engine.step(tokens[-1:] if len(tokens) > 3 else tokens, range(engine.length(1), len(tokens)),
+                               [1] * (len(tokens) - engine.length(1)))  # fmt: skip
+            tokens.append(int(rows[-1].argmax()))
+        machine.cuda.launched.clear()
+        assert list(engine.generate(prompt, max_new_tokens=12)) == tokens[3:]
+        assert machine.cuda.launched == ["mk_main"]
+        drawn = [list(engine.generate(prompt, max_new_tokens=6, temperature=1.0, seed=s)) for s in (1, 1, 2)]
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_times_are_those_of_every_instruction(make: Make) -> None:
+    traced, plain = make(TINY, trace=True), make(TINY)
+    with running(traced, TINY) as engine:
+        engine.step([5, 7, 9], [0, 1, 2], [0, 0, 0])
+        times = engine.times()
+    exists = np.arange(times.shape[1]) < traced.program.arrays["counts"][:, None]
+    assert (times[exists] > 0).all() and (times[~exists] == 0).all()
+    assert (np.diff(times[exists], axis=1) >= 0).all()
+    assert (times[exists][1:, 0] != times[exists][:-1, 0]).any()
+    with running(plain, TINY) as engine, pytest.raises(InputError, match="trace=True"):
+        engine.times()
+
+
+def test_a_signal_that_never_comes_is_a_stall(make: Make) -> None:
+    machine = make(TINY)
+    arrays = {**machine.program.arrays, "table": machine.program.arrays["table"].copy()}
+    worker, number = np.argwhere(arrays["table"][:, :, 14] >= 0)[4]
+    arrays["table"][worker, number, 14] = -1
+    hung = GpuMachine.__new__(GpuMachine)
+    hung.__dict__ |= machine.__dict__ | {"program": dataclasses.replace(machine.program, arrays=arrays)}
+    with (
+        running(hung, TINY, stall_seconds=0.1) as engine,
+        pytest.raises(DeviceStalled, match="waiting for event 4"),
+    ):
+        engine.step([1], [0], [0])
+
+
+# What the machine must notice: a kernel without these lines.
+FAULTS = {
+    "no release": r" *llvm.call @gpu_(release|mbarrier_arrive)\(.*\n",
+    "no barrier": r" *llvm.call @gpu_barrier\(.*\n",
+    "no wait for a slot": r" *llvm.call @gpu_await\(.*\n",
+}
+
+
+@pytest.mark.parametrize("fault", ["no release", "no barrier", "no wait for a slot"])
+def test_the_machine_notices(fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = gpu_machine.for_this_processor
+    monkeypatch.setattr(
+        gpu_machine, "for_this_processor", lambda text: re.sub(FAULTS[fault], "", right(text))
+    )
+    machine, steps = GpuMachine(llama(TINY).text, options(), tmp_path), conversation(TINY.vocabulary)[:3]
+    monkeypatch.undo()
+    exact = reference(TINY, steps, "f32")
+    try:
+        wrong = not errors(np.concatenate(logits(machine, TINY, steps)), exact).max() < 0.1
+    except (MkError, RuntimeError):
+        wrong = True
+    assert wrong
