@@ -125,10 +125,8 @@ static void buildCtaPipeline(OpPassManager &pm) {
   buildMainPipeline(pm);
 }
 
-/// mk_cta -> llvm, for the CPU.
-static void buildCpuPipeline(OpPassManager &pm) {
-  pm.addPass(createLowerMatmul());
-  pm.addPass(createLowerCtaToLLVM());
+/// What is left beside mk_cta -> llvm: upstream's conversions.
+static void addConversionsToLLVM(OpPassManager &pm) {
   pm.addPass(createConvertVectorToLLVMPass());
   pm.addPass(createConvertSCFToCFPass());
   pm.addPass(createConvertMathToLLVMPass());
@@ -138,6 +136,13 @@ static void buildCpuPipeline(OpPassManager &pm) {
   pm.addPass(createConvertFuncToLLVMPass());
   pm.addPass(createConvertControlFlowToLLVMPass());
   pm.addPass(createReconcileUnrealizedCastsPass());
+}
+
+/// mk_cta -> llvm, for the CPU.
+static void buildCpuPipeline(OpPassManager &pm) {
+  pm.addPass(createLowerMatmul());
+  pm.addPass(createLowerCtaToLLVM());
+  addConversionsToLLVM(pm);
   pm.addPass(createLegalizeBf16());
   pm.addPass(createCSEPass());
 }
@@ -158,15 +163,7 @@ static void buildKernelPipeline(OpPassManager &pm, const KernelOptions &options)
 /// mk_cta -> llvm and nvvm, for a GPU.
 static void buildGpuPipeline(OpPassManager &pm) {
   pm.addPass(createLowerCtaToNVVM());
-  pm.addPass(createConvertVectorToLLVMPass());
-  pm.addPass(createConvertSCFToCFPass());
-  pm.addPass(createConvertMathToLLVMPass());
-  pm.addPass(createFinalizeMemRefToLLVMConversionPass());
-  pm.addPass(createConvertIndexToLLVMPass());
-  pm.addPass(createArithToLLVMConversionPass());
-  pm.addPass(createConvertFuncToLLVMPass());
-  pm.addPass(createConvertControlFlowToLLVMPass());
-  pm.addPass(createReconcileUnrealizedCastsPass());
+  addConversionsToLLVM(pm);
   pm.addPass(createMarkKernels());
   pm.addPass(createCSEPass());
 }
