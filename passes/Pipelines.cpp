@@ -50,6 +50,11 @@ struct FuseOptions : PassPipelineOptions<FuseOptions> {
                         llvm::cl::init(true)};
   Option<bool> argmax{*this, "argmax", llvm::cl::desc("partial argmax into the head's epilogue"),
                       llvm::cl::init(true)};
+  Option<bool> round{*this, "round", llvm::cl::desc("rows of bfloat16 for norms before products"),
+                     llvm::cl::init(false)};
+  Option<bool> forward{*this, "forward",
+                       llvm::cl::desc("the step's keys and values from their rows to attention"),
+                       llvm::cl::init(false)};
   Option<bool> narrow{*this, "narrow",
                       llvm::cl::desc("write rows in the type that their only reader rounds to"),
                       llvm::cl::init(true)};
@@ -89,6 +94,10 @@ static void buildFusePipeline(OpPassManager &pm, const FuseOptions &options) {
     pm.addPass(createFuseGlu());
   if (options.argmax)
     pm.addPass(createFuseArgmax());
+  if (options.round) // for a GPU
+    pm.addPass(createRoundNormRows());
+  if (options.forward) // for a GPU
+    pm.addPass(createForwardKv());
   if (options.narrow) // last: it asks what is left of the readers
     pm.addPass(createNarrowActivations());
   pm.addPass(createCSEPass());
@@ -100,6 +109,7 @@ static void buildPlanPipeline(OpPassManager &pm) {
   pm.addPass(createOrderColumns()); // for a GPU
   pm.addPass(createTile());
   pm.addPass(createAssignWorkers());
+  pm.addPass(createFlagBuffers()); // for a GPU
   pm.addPass(createPlanMemory());
   pm.addPass(createInferEvents()); // after memory: reused bytes are dependencies too
   pm.addPass(createElideEvents());

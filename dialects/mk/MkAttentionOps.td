@@ -72,14 +72,23 @@ def Mk_AttendOp : Mk_AttentionBase<"attend"> {
     `l = sum_p exp(s_p - m)`; ranges beyond the token's position hold unspecified values. Column
     `(h * splits + r) * (head_dim + 2)` begins range r of head h. Lowers to an `attend` kind.
 
+    `new_rows` are none, or the keys and the values that `mk.kv_append` stored for the tokens of this step. Positions
+    that a token of the step has in its slot are then read from these rows, with equal results: so attention
+    need not wait for the stores, and may read older positions before it waits for anything.
+
     ```mlir
     %p = mk.attend %q, %c1, %positions, %slots {scale = 0.25 : f64, split = 32 : i64, splits = 2 : i64}
       : (tensor<?x64xf32>, !mk.cache<2x16xbf16>, tensor<?xi32>, tensor<?xi32>) -> tensor<?x144xf32>
+    %r = mk.attend %q, %c1, %positions, %slots, %k, %v {scale = 0.25 : f64, split = 32 : i64, splits = 2 : i64}
+      : (tensor<?x64xf32>, !mk.cache<2x16xbf16>, tensor<?xi32>, tensor<?xi32>, tensor<?x32xbf16>, tensor<?x32xbf16>) -> tensor<?x144xf32>
     ```
   }];
   let arguments = (ins Mk_Activation:$query, Mk_CacheType:$cache, Mk_Indices:$positions, Mk_Indices:$slots,
-                       F64Attr:$scale, I64Attr:$split, I64Attr:$splits);
+                       Variadic<Mk_Activation>:$new_rows, F64Attr:$scale, I64Attr:$split, I64Attr:$splits);
   let results = (outs Mk_Activation:$result);
+  let assemblyFormat = [{
+    $query `,` $cache `,` $positions `,` $slots (`,` $new_rows^)? attr-dict `:` functional-type(operands, results)
+  }];
 }
 
 def Mk_CombineOp : Mk_Op<"combine", [Pure]> {

@@ -166,7 +166,19 @@ LogicalResult AttendOp::verify() {
       failed(expectPositive(*this, "number of splits", getSplits())) ||
       failed(expectFloat32(*this, "partial results", getResult())))
     return failure();
-  int64_t headDim = cast<CacheType>(getCache().getType()).getHeadDim();
+  auto cache = cast<CacheType>(getCache().getType());
+  int64_t headDim = cache.getHeadDim();
+  if (!getNewRows().empty() && getNewRows().size() != 2)
+    return emitOpError() << "expected no new rows, or keys and values, found "
+                         << getNewRows().size();
+  for (Value rows : getNewRows()) {
+    if (failed(expectColumns(*this, "new rows", rows, "the heads of the cache",
+                             cache.getHeads() * headDim)))
+      return failure();
+    if (Type found = getElementTypeOrSelf(rows.getType()); found != cache.getElementType())
+      return emitOpError() << "expected new rows of " << cache.getElementType()
+                           << " as in the cache, found " << found;
+  }
   return expectColumns(*this, "a result", getResult(), "heads * splits * (head_dim + 2)",
                        getColumns(getQuery()) / headDim * getSplits() * (headDim + 2));
 }

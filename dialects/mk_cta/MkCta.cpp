@@ -108,6 +108,14 @@ LogicalResult MatmulOp::verify() {
   return success();
 }
 
+LogicalResult LoadFlaggedOp::verify() {
+  Type element = cast<MemRefType>(getMemory().getType()).getElementType();
+  if (element != getResult().getType())
+    return emitOpError() << "expects to give an element of the memref, " << element << ", got "
+                         << getResult().getType();
+  return success();
+}
+
 LogicalResult RingFillOp::verify() {
   if (contextField(getArena()) < 0)
     return emitOpError() << "expects the name of a context field, got \"" << getArena() << "\"";

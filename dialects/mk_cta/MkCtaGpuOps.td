@@ -25,6 +25,21 @@ def MkCta_SharedOp : MkCta_Op<"shared", [Pure]> {
   let hasVerifier = 1;
 }
 
+def MkCta_ThreadOp : MkCta_Op<"thread", [MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "the number of the thread in its CTA";
+  let description = [{
+    As `nvvm.read.ptx.sreg.tid.x`, but read anew. All kinds are part of one kernel: what they compute from a number
+    that never changes would be computed once, in front of the loop over the table, and held in registers ever after.
+
+    ```mlir
+    %thread = mk_cta.thread
+    ```
+  }];
+  let results = (outs Index:$result);
+  let builders = [OpBuilder<(ins), [{ build($_builder, $_state, $_builder.getIndexType()); }]>];
+  let assemblyFormat = "attr-dict";
+}
+
 def MkCta_RingInitOp : MkCta_Op<"ring_init", [MemoryEffects<[MemRead, MemWrite]>]> {
   let summary = "set up the barriers of the ring";
   let description = [{
@@ -119,16 +134,97 @@ def MkCta_PollOp : MkCta_Op<"poll", [MemoryEffects<[MemRead, MemWrite]>]> {
     The thread's half of a wait on a GPU: it loads the counter of `event` (-1: that of the steps) with acquire
     order at the scope of the device until it is at least `target`, and gives true. A barrier of the CTA that
     follows orders what the other threads read behind the acquire, since causality order is transitive over
-    barriers (PTX memory model, 8.9). It gives false, and writes the worker's line of the stall block, when the
+    barriers (PTX memory model, 8.9). If `hint` is true the loads are relaxed and order nothing. It gives false, and writes the worker's line of the stall block, when the
     wait has taken longer than the context's `stall_ns`; `number` is the instruction for that line.
 
     ```mlir
-    %arrived = mk_cta.poll %context, %worker, %number, %event, %target
+    %arrived = mk_cta.poll %context, %worker, %number, %event, %target, %hint
     ```
   }];
-  let arguments = (ins MkCta_Context:$context, Index:$worker, Index:$number, Index:$event, Index:$target);
+  let arguments = (ins MkCta_Context:$context, Index:$worker, Index:$number, Index:$event, Index:$target, I1:$hint);
   let results = (outs I1:$result);
-  let assemblyFormat = "$context `,` $worker `,` $number `,` $event `,` $target attr-dict";
+  let assemblyFormat = "$context `,` $worker `,` $number `,` $event `,` $target `,` $hint attr-dict";
+}
+
+def MkCta_ArriveOp : MkCta_Op<"arrive", [MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "count one arrival of an event or hint";
+  let description = [{
+    `mk_cta.signal` for a GPU: one thread adds one, with release order at the scope of the device behind a barrier
+    of the CTA, so that the writes of all its threads are visible to whoever waits; or, if `hint` is true, relaxed.
+
+    ```mlir
+    mk_cta.arrive %context, %event, %hint
+    ```
+  }];
+  let arguments = (ins MkCta_Context:$context, Index:$event, I1:$hint);
+  let assemblyFormat = "$context `,` $event `,` $hint attr-dict";
+}
+
+def MkCta_LoadFlaggedOp : MkCta_Op<"load_flagged", [MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "look at words of a flagged buffer";
+  let description = [{
+    One load of one, two or four words, relaxed at the scope of the device: each word is all ones, or what its one
+    `store_flagged` of this step wrote. That much needs no other order. The value says that the store has come; a
+    relaxed read takes part in the coherence order of its word; what a word was in earlier steps, and that it was
+    cleared in the one before, happened before this step by the events between the steps. The words of a
+    vector are read one by one, in any order (PTX memory model, 8.2.2).
+
+    ```mlir
+    %words = mk_cta.load_flagged %fours[%row, %place] : memref<?x16xvector<4xi32>, strided<[16, 1]>, 1> -> vector<4xi32>
+    ```
+  }];
+  let arguments = (ins AnyMemRef:$memory, Variadic<Index>:$indices);
+  let results = (outs AnyTypeOf<[I32, VectorOfLengthAndType<[2, 4], [I32]>]>:$result);
+  let builders = [OpBuilder<(ins "::mlir::Value":$memory, "::mlir::ValueRange":$indices), [{
+    build($_builder, $_state, ::llvm::cast<::mlir::MemRefType>(memory.getType()).getElementType(), memory, indices);
+  }]>];
+  let assemblyFormat = "$memory `[` $indices `]` attr-dict `:` type($memory) `->` type($result)";
+  let hasVerifier = 1;
+}
+
+def MkCta_StoreFlaggedOp : MkCta_Op<"store_flagged", [MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "write a word of a flagged buffer";
+  let description = [{
+    One relaxed store at the scope of the device. A word of all ones, a NaN, becomes another NaN: all ones mean that
+    nothing has been written.
+
+    ```mlir
+    mk_cta.store_flagged %word, %buffer[%row, %place] : memref<?x64xi32, strided<[64, 1]>, 1>
+    ```
+  }];
+  let arguments = (ins I32:$word, MemRefRankOf<[I32], [2]>:$memory, Variadic<Index>:$indices);
+  let assemblyFormat = "$word `,` $memory `[` $indices `]` attr-dict `:` type($memory)";
+}
+
+def MkCta_ClearFlaggedOp : MkCta_Op<"clear_flagged", [MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "take back what a word of a flagged buffer says";
+  let description = [{
+    Stores all ones, relaxed at the scope of the device, in the copy that the step does not use. Its readers were
+    in the step before, its next writer and readers are in the next, and events lie between steps.
+
+    ```mlir
+    mk_cta.clear_flagged %buffer[%row, %place] : memref<?x64xi32, strided<[64, 1]>, 1>
+    ```
+  }];
+  let arguments = (ins MemRefRankOf<[I32], [2]>:$memory, Variadic<Index>:$indices);
+  let assemblyFormat = "$memory `[` $indices `]` attr-dict `:` type($memory)";
+}
+
+def MkCta_LookAgainOp : MkCta_Op<"look_again", [MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "whether to go on looking at flagged words that are not there";
+  let description = [{
+    `begin` is 0 at the first call of a wait; `since` is its `begin` at the next. Gives false when the wait has taken
+    longer than the context's `stall_ns`, after it has written the worker's line of the stall block (as
+    `mk_cta.poll` does, with event -2) and set the CTA's word `overdue`; and whenever that is set. What the thread
+    has read is then worth nothing, but the CTA goes on to the next poll, where it leaves.
+
+    ```mlir
+    %since, %again = mk_cta.look_again %context, %worker, %number, %overdue, %begin : memref<1xi32, 3>
+    ```
+  }];
+  let arguments = (ins MkCta_Context:$context, Index:$worker, Index:$number, MkCta_Word:$overdue, I64:$begin);
+  let results = (outs I64:$since, I1:$again);
+  let assemblyFormat = "$context `,` $worker `,` $number `,` $overdue `,` $begin attr-dict `:` type($overdue)";
 }
 
 def MkCta_StampOp : MkCta_Op<"stamp", [MemoryEffects<[MemRead, MemWrite]>]> {

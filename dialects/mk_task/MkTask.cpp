@@ -111,13 +111,17 @@ SegmentAttr::Groups SegmentAttr::groups(int64_t unit, int64_t lanes) const {
 
 void BufferOp::build(OpBuilder &builder, OperationState &state, StringAttr name, UnitAttr request,
                      DomainAttr domain, IntegerAttr offset, TypeAttr type) {
-  build(builder, state, name, request, domain, OrderAttr(), offset, type);
+  build(builder, state, name, request, /*flagged=*/UnitAttr(), domain, OrderAttr(), offset, type);
 }
 
 void mk_task::WeightOp::build(OpBuilder &builder, OperationState &state, StringAttr name,
                               ArrayAttr sources, LayoutAttr layout, TypeAttr type) {
   build(builder, state, name, sources, layout, IntegerAttr(), UnitAttr(), DenseI64ArrayAttr(),
         ArrayAttr(), FlatSymbolRefAttr(), type);
+}
+
+bool mk_task::endsStep(KindOp kind) {
+  return llvm::any_of(kind.getBody().getOps(), llvm::IsaPred<mk::AdvanceOp>);
 }
 
 int64_t BufferOp::getPitch() {

@@ -22,7 +22,7 @@ namespace mlir::mk_task {
 /// Words of an instruction and the index of each field.
 inline constexpr int64_t kInstructionWords = 32;
 inline constexpr int64_t kMaxWaits = 3;
-inline constexpr int64_t kMaxOperands = 16;
+inline constexpr int64_t kMaxOperands = 15;
 /// Kinds that stand for no body: the end of a worker's list, and an instruction that only waits.
 inline constexpr int32_t kEndOfList = -1;
 inline constexpr int32_t kOnlyWaits = -2;
@@ -64,6 +64,9 @@ struct FragmentTile {
 };
 /// Where column c of a buffer or weight in the order `fragments` lies.
 int64_t getFragmentPosition(int64_t column);
+
+/// Whether the kind publishes the next step (mk.advance), which every worker awaits.
+bool endsStep(KindOp kind);
 
 /// Bytes from one tile of a `layout(tiles)` weight to the next in a worker's stream.
 int64_t getTileBytes(Type weight, int64_t lanes);

@@ -26,6 +26,13 @@ LogicalResult BufferOp::verify() {
   if (type.getRank() < 1 || type.getRank() > 2 || !type.isDynamicDim(0) ||
       (type.getRank() == 2 && type.isDynamicDim(1)) || !type.getElementType().isIntOrFloat())
     return emitOpError() << "expected tensor<?xi32> or tensor<?xDx...>, found " << type;
+  Type element = type.getElementType();
+  if (getFlagged() &&
+      (getRequest() || type.getRank() != 2 || !(element.isF32() || element.isBF16())))
+    return emitOpError() << "flagged expected rows of f32 or bf16, found " << type
+                         << (getRequest() ? " of the request" : "");
+  if (getFlagged() && element.isBF16() && type.getDimSize(1) % 2)
+    return emitOpError() << "flagged expected rows of whole words, found " << type;
   return verifyOffset(*this, getOffset());
 }
 
@@ -190,8 +197,9 @@ static LogicalResult verifyTask(TaskOp task, const Declarations &declarations,
   if (target && int64_t(task.getWorker()) >= target.getWorkers())
     return task.emitOpError() << "of " << task.getFamilyAttr() << " expected a worker below "
                               << target.getWorkers() << ", found " << int64_t(task.getWorker());
-  for (ArrayAttr events : {task.getWaits(), task.getPrevious(), task.getSignals()})
-    for (Attribute event : events)
+  for (ArrayAttr events :
+       {task.getWaits(), task.getPrevious(), task.getHintsAttr(), task.getSignals()})
+    for (Attribute event : events ? events : ArrayAttr::get(task.getContext(), {}))
       if (!isa_and_nonnull<EventOp>(lookup(declarations, event)))
         return task.emitOpError() << "of " << task.getFamilyAttr()
                                   << " expected the name of an event, found " << event;

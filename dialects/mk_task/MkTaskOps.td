@@ -17,7 +17,8 @@ def MkTask_ProgramOp : MkTask_Op<"program", [Symbol, SymbolTable, NoTerminator, 
   let description = [{
     Holds the declarations (buffers, caches, weights, events), the kinds, the families in model order and
     the tasks in program order. `activations`, `params`, `stream` and `scratch` are the arena sizes in bytes
-    (`stream` for all workers together, `scratch` for each), set by the passes that lay memory out.
+    (`stream` for all workers together, `scratch` for each), set by the passes that lay memory out. The last
+    `2 * flagged` bytes of the activations are the two copies of all flagged buffers.
 
     ```mlir
     mk_task.program @step {
@@ -26,7 +27,8 @@ def MkTask_ProgramOp : MkTask_Op<"program", [Symbol, SymbolTable, NoTerminator, 
     ```
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, OptionalAttr<I64Attr>:$activations, OptionalAttr<I64Attr>:$params,
-                       OptionalAttr<I64Attr>:$stream, OptionalAttr<I64Attr>:$scratch);
+                       OptionalAttr<I64Attr>:$stream, OptionalAttr<I64Attr>:$scratch,
+                       OptionalAttr<I64Attr>:$flagged);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = "$sym_name attr-dict-with-keyword $body";
   let hasRegionVerifier = 1;
@@ -40,19 +42,23 @@ def MkTask_BufferOp : MkTask_SymbolOp<"buffer"> {
     its arena: the activations, or the request block for the arrays (`tokens`, `positions`, ...) that carry
     the `request` mark. `order` is how the columns of a row lie.
 
+    Each 32-bit word of a `flagged` buffer says by itself whether it has been written in this step: all ones
+    mean that it has not. There are two copies, `offset` being the place of the first: step s writes and reads
+    copy s % 2, and whoever writes a word in it clears that word in the other. One family writes it, each word once.
+
     ```mlir
     mk_task.buffer @x domain(tokens) offset(4096) : tensor<?x64xf32>
     mk_task.buffer @tokens request domain(tokens) : tensor<?xi32>
     ```
   }];
-  let arguments = (ins SymbolNameAttr:$sym_name, UnitAttr:$request, MkTask_Domain:$domain,
+  let arguments = (ins SymbolNameAttr:$sym_name, UnitAttr:$request, UnitAttr:$flagged, MkTask_Domain:$domain,
                        DefaultValuedAttr<MkTask_Order, "::mlir::mk_task::Order::natural">:$order,
                        OptionalAttr<I64Attr>:$offset, TypeAttrOf<AnyRankedTensor>:$type);
   let builders = [OpBuilder<(ins "::mlir::StringAttr":$name, "::mlir::UnitAttr":$request,
                              "::mlir::mk_task::DomainAttr":$domain, "::mlir::IntegerAttr":$offset,
                              "::mlir::TypeAttr":$type)>];
   let assemblyFormat = [{
-    $sym_name (`request` $request^)? `domain` `(` $domain `)` (`order` `(` $order^ `)`)?
+    $sym_name (`request` $request^)? (`flagged` $flagged^)? `domain` `(` $domain `)` (`order` `(` $order^ `)`)?
     (`offset` `(` $offset^ `)`)? attr-dict `:` $type
   }];
   let hasVerifier = 1;
@@ -160,19 +166,23 @@ def MkTask_FamilyOp : MkTask_SymbolOp<"family"> {
 def MkTask_EventOp : MkTask_SymbolOp<"event"> {
   let summary = "a counter that grows by `arrivals` each step";
   let description = [{
+    Signals release what the task wrote, waits acquire it. A `hint` orders nothing: it says when to look at
+    flagged buffers, whose words say themselves whether they are there.
+
     ```mlir
     mk_task.event @qkv_done arrivals(2)
+    mk_task.event @gate_up_done hint arrivals(132)
     ```
   }];
-  let arguments = (ins SymbolNameAttr:$sym_name, I64Attr:$arrivals);
-  let assemblyFormat = "$sym_name `arrivals` `(` $arrivals `)` attr-dict";
+  let arguments = (ins SymbolNameAttr:$sym_name, UnitAttr:$hint, I64Attr:$arrivals);
+  let assemblyFormat = "$sym_name (`hint` $hint^)? `arrivals` `(` $arrivals `)` attr-dict";
 }
 
 def MkTask_TaskOp : MkTask_Op<"task", [HasParent<"ProgramOp">]> {
   let summary = "units [begin, end) of a family, run by one worker";
   let description = [{
     The order of `mk_task.task` ops of one worker is its program order. `waits` are for this step,
-    `previous` for the step before.
+    `previous` for the step before. `hints` are for this step and for what the task reads of flagged buffers alone.
 
     ```mlir
     mk_task.task @down_proj units(0, 9) worker(0) wait [@gate_up_done] previous [] signal [@down_done]
@@ -181,11 +191,12 @@ def MkTask_TaskOp : MkTask_Op<"task", [HasParent<"ProgramOp">]> {
   let arguments = (ins FlatSymbolRefAttr:$family, I64Attr:$begin, I64Attr:$end, I64Attr:$worker,
                        TypedArrayAttrBase<FlatSymbolRefAttr, "waits">:$waits,
                        TypedArrayAttrBase<FlatSymbolRefAttr, "previous waits">:$previous,
+                       OptionalAttr<TypedArrayAttrBase<FlatSymbolRefAttr, "hints">>:$hints,
                        TypedArrayAttrBase<FlatSymbolRefAttr, "signals">:$signals,
                        OptionalAttr<I64Attr>:$stream_offset);
   let assemblyFormat = [{
     $family `units` `(` $begin `,` $end `)` `worker` `(` $worker `)` `wait` $waits `previous` $previous
-    `signal` $signals (`stream` `(` $stream_offset^ `)`)? attr-dict
+    (`hint` $hints^)? `signal` $signals (`stream` `(` $stream_offset^ `)`)? attr-dict
   }];
   let hasVerifier = 1;
 }

@@ -43,7 +43,8 @@ FailureOr<AccessAnalysis> AccessAnalysis::get(ProgramOp program) {
       int64_t offset = *buffer.getOffset();
       analysis.objectOf[buffer.getSymName()] = analysis.objects.size();
       analysis.objects.push_back({MemoryObject::Activations, buffer.getSymName(), offset,
-                                  offset + buffer.getBytes(options), getWidth(buffer.getType())});
+                                  offset + buffer.getBytes(options), getWidth(buffer.getType()),
+                                  buffer.getFlagged()});
     } else if (auto cache = dyn_cast<CacheOp>(op)) {
       int64_t layer = cache.getLayer();
       analysis.objectOf[cache.getSymName()] = analysis.objects.size();
@@ -51,6 +52,19 @@ FailureOr<AccessAnalysis> AccessAnalysis::get(ProgramOp program) {
           {MemoryObject::Cache, cache.getSymName(), layer, layer + 1, getWidth(cache.getType())});
     }
   }
+  // A cache is forwarded if all attention over it is given the rows of the step.
+  DenseMap<unsigned, bool> forwarded;
+  for (auto family : program.getBody().getOps<FamilyOp>())
+    if (auto attend = dyn_cast<mk::AttendOp>(analysis.getKind(family).getAnchor()))
+      for (Attribute name : family.getOperands())
+        if (auto cache =
+                dyn_cast<CacheOp>(analysis.lookup(cast<FlatSymbolRefAttr>(name).getValue()))) {
+          unsigned object = analysis.objectOf[cache.getSymName()];
+          bool &all = forwarded.try_emplace(object, true).first->second;
+          all = all && !attend.getNewRows().empty();
+        }
+  for (auto [object, all] : forwarded)
+    analysis.objects[object].forwarded = all;
   return analysis;
 }
 
@@ -98,7 +112,8 @@ SmallVector<Access> AccessAnalysis::getAccesses(FamilyOp family, int64_t begin, 
       return other.object == object->second && other.write == access.write;
     });
     if (same == result.end())
-      result.push_back({object->second, access.write, access.shares, access.columns});
+      result.push_back({object->second, access.write, access.shares, access.columns,
+                        !access.write && objects[object->second].forwarded});
     else
       same->columns = unite(same->columns, access.columns);
   }

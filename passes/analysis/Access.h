@@ -16,6 +16,10 @@ struct MemoryObject {
   StringRef name;
   int64_t begin, end; // bytes of the activation arena, or layers of the pool
   int64_t columns;
+  /// Its words say themselves whether they have been written: see mk_task.buffer.
+  bool flagged = false;
+  /// A cache of which no task reads what the same step writes: see mk.attend.
+  bool forwarded = false;
 };
 
 /// What a task does to one object.
@@ -26,6 +30,8 @@ struct Access {
   /// and one step apart, and overlap every other access of the object.
   bool shares;
   ColumnSet columns;
+  /// The task reads before it has waited for anything.
+  bool early = false;
 };
 
 /// Which memory each range of a family's units touches.

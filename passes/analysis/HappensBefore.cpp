@@ -6,9 +6,9 @@
 
 namespace mlir::mk_task {
 
-HappensBefore::HappensBefore(ArrayRef<ScheduleNode> nodes, int workers, int events)
-    : nodes(nodes), workers(workers), place(nodes.size()), previous(nodes.size(), -1),
-      count(workers), last(workers, -1), signallers(events) {
+HappensBefore::HappensBefore(ArrayRef<ScheduleNode> nodes, int workers, int events, int ending)
+    : nodes(nodes), workers(workers), ending(ending), place(nodes.size()),
+      previous(nodes.size(), -1), count(workers), last(workers, -1), signallers(events) {
   for (auto [i, node] : llvm::enumerate(nodes)) {
     place[i] = count[node.worker]++;
     previous[i] = last[node.worker];
@@ -84,8 +84,14 @@ Clock HappensBefore::getClockWithoutWaits(int node, int step) const {
   Clock clock(workers, 0);
   if (previous[node] >= 0)
     clock = getClock(previous[node], step);
-  else if (step > 0)
+  else if (step > 0) {
     clock = getClock(last[nodes[node].worker], step - 1);
+    if (ending >= 0) {
+      join(clock, getClock(ending, step - 1));
+      int32_t &ended = clock[nodes[ending].worker];
+      ended = std::max(ended, getTime(ending, step - 1));
+    }
+  }
   clock[nodes[node].worker] = getTime(node, step) - 1;
   return clock;
 }

@@ -39,13 +39,15 @@ inline void join(Clock &clock, ArrayRef<int32_t> other) {
 /// The happens-before order of two consecutive steps, by vector clocks (Fidge 1988, Mattern 1989).
 ///
 /// The edges are each worker's program order, which runs on into the next step, and those from all
-/// signals of an event to a wait on it. Two steps are enough to know the order within any step and
-/// between any step and its next: no edge goes back in time, so a path from step s to step s or s +
-/// 1 meets no other step, and all steps have the same edges.
+/// signals of an event to a wait on it, and from the node that ends a step to the first of every
+/// worker in the next: all workers look at the count of steps in between. Two steps are enough to
+/// know the order within any step and between any step and its next: no edge goes back in time, so
+/// a path from step s to step s or s + 1 meets no other step, and all steps have the same edges.
 class HappensBefore {
 public:
-  /// The nodes of one worker stand in its program order; workers may mix.
-  HappensBefore(ArrayRef<ScheduleNode> nodes, int workers, int events);
+  /// The nodes of one worker stand in its program order; workers may mix. `ending`: the node that
+  /// publishes the next step, or -1.
+  HappensBefore(ArrayRef<ScheduleNode> nodes, int workers, int events, int ending = -1);
 
   /// The nodes that wait for ever, one of each blocked worker, with the event. Only when there are
   /// none are the clocks below known. Waits on the step before cannot add to them: they block no
@@ -81,7 +83,7 @@ private:
   void computeClocks(int step, int events);
 
   ArrayRef<ScheduleNode> nodes;
-  int workers;
+  int workers, ending;
   std::vector<int> place, previous, order;
   std::vector<int> count, last;
   std::vector<std::vector<int>> signallers;

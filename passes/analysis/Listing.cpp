@@ -27,7 +27,8 @@ static void printInstruction(ArrayRef<int32_t> words, TableOp table, raw_ostream
       os << "  stream " << words[field_stream];
   }
   for (int64_t i = 0; i < std::min<int64_t>(words[field_waits], kMaxWaits); ++i)
-    os << (i ? ", " : "  wait ") << getName(table.getEvents(), words[field_wait_event + i]) << " x "
+    os << (i ? ", " : "  wait ") << (words[field_hints] >> (i + 1) & 1 ? "hint " : "")
+       << getName(table.getEvents(), words[field_wait_event + i]) << " x "
        << words[field_wait_arrivals + i]
        << (words[field_wait_lag + i] ? " of the step before" : "");
   if (words[field_signal] >= 0)

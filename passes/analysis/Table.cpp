@@ -35,7 +35,7 @@ static LogicalResult resolve(TableOp table, ArrayAttr names, StringRef what,
   return success();
 }
 
-static LogicalResult decodeInstruction(ArrayRef<int32_t> words, const Table &table, size_t kinds,
+static LogicalResult decodeInstruction(ArrayRef<int32_t> words, Table &table, size_t kinds,
                                        Instruction &instruction,
                                        function_ref<InFlightDiagnostic()> error) {
   auto inRange = [&](StringRef what, int64_t value, int64_t begin, int64_t end) -> LogicalResult {
@@ -52,6 +52,7 @@ static LogicalResult decodeInstruction(ArrayRef<int32_t> words, const Table &tab
   instruction.signal = words[field_signal];
   instruction.stream = words[field_stream];
   instruction.operands = words.slice(field_operand, kMaxOperands);
+  instruction.signalsHint = words[field_hints] & 1;
   if (instruction.hasBody() &&
       (failed(inRange("a kind", instruction.kind, 0, kinds)) ||
        failed(inRange("a family", instruction.family, 0, table.families.size()))))
@@ -59,12 +60,21 @@ static LogicalResult decodeInstruction(ArrayRef<int32_t> words, const Table &tab
   if (failed(inRange("a number of waits", words[field_waits], 0, kMaxWaits + 1)) ||
       failed(inRange("a signalled event or -1", instruction.signal, -1, events)))
     return failure();
+  bool hint = instruction.signal >= 0 && table.events[instruction.signal].getHint();
+  if (instruction.signalsHint != hint)
+    return error() << "expected a signal that is " << (hint ? "" : "not ") << "of a hint";
   for (int i = 0; i < words[field_waits]; ++i) {
     Instruction::Wait wait = {words[field_wait_event + i], words[field_wait_arrivals + i],
-                              words[field_wait_lag + i]};
+                              words[field_wait_lag + i], bool(words[field_hints] >> (i + 1) & 1)};
     if (failed(inRange("an awaited event", wait.event, 0, events)) ||
         failed(inRange("a lag", wait.lag, 0, 2)))
       return failure();
+    if (wait.hint && !table.events[wait.event].getHint())
+      return error() << "waits for event '" << table.events[wait.event].getSymName()
+                     << "' as for a hint, which it is not";
+    if (!wait.hint && table.events[wait.event].getHint())
+      return error() << "waits for event '" << table.events[wait.event].getSymName()
+                     << "' to order memory, but it is a hint";
     instruction.waits.push_back(wait);
   }
   return success();

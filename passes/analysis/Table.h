@@ -11,9 +11,11 @@ namespace mlir::mk_task {
 struct Instruction {
   struct Wait {
     int32_t event, arrivals, lag;
+    bool hint;
   };
   int worker;
   int32_t kind, family, begin, end, signal, stream;
+  bool signalsHint;
   SmallVector<Wait, 3> waits;
   ArrayRef<int32_t> operands;
 

@@ -27,6 +27,15 @@ LogicalResult MemoryVerifier::verifyArenas() {
       return analysis.lookup(object.name)->emitError("buffer '")
              << object.name << "' bytes [" << object.begin << ", " << object.end
              << ") does not lie inside the arena of " << bytes << " bytes";
+  int64_t copy = program.getFlagged().value_or(0);
+  for (const MemoryObject &object : analysis.getObjects())
+    if (object.space == MemoryObject::Activations &&
+        (object.flagged ? object.begin < bytes - 2 * copy || object.end > bytes - copy
+                        : object.end > bytes - 2 * copy))
+      return analysis.lookup(object.name)->emitError("buffer '")
+             << object.name << "' bytes [" << object.begin << ", " << object.end << ") expected "
+             << (object.flagged ? "in" : "before") << " the first copy of what is flagged, ["
+             << bytes - 2 * copy << ", " << bytes - copy << ")";
   SmallVector<mk_task::RequestArray> arrays = requestArrays(mk::getOptions(program));
   for (auto buffer : program.getBody().getOps<BufferOp>()) {
     if (!buffer.getRequest())

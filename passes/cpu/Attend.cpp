@@ -36,6 +36,8 @@ LogicalResult KindEmitter::emitAttend() {
     return refuse(
         op,
         "expects half heads of whole words, a page of whole registers and a split of whole pages");
+  if (!op.getNewRows().empty())
+    return refuse(op, "expects to read all positions from the cache");
   int64_t registers = lanes >= 16 ? 24 : 12, most = kBlockTokens * group;
   int64_t pageVectors = page / lanes, dimVectors = llvm::divideCeil(headDim, lanes),
           padded = dimVectors * lanes;

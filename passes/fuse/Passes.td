@@ -292,6 +292,78 @@ def FuseArgmax : Mk_FusePass<"mk-fuse-argmax"> {
   }];
 }
 
+def RoundNormRows : Mk_FusePass<"mk-round-norm-rows"> {
+  let summary = "give a norm before a product rows of bfloat16 of its own";
+  let description = [{
+    Every worker reads all of the row that a norm before its product scales, and a product of bfloat16 rounds it in any
+    case: what the norm reads is rounded by whoever makes it, so that the workers read half as much. Other readers, as the
+    sums of a residual stream, keep the float32 rows. The mean of squares is that of the rounded row.
+
+    **Requires** `mk-fuse-norm`; does nothing for a norm that stands alone. For a GPU: there the row goes from memory
+    to the tensor cores, and its factor is applied to the sums.
+
+    ```mlir
+    %y = mk.linear %h, [%w] : (tensor<?x96xf32>, tensor<64x96xbf16>) -> tensor<?x64xf32>
+    %l = mk.linear %y, [%v] : (tensor<?x64xf32>, tensor<32x64xbf16>) -> tensor<?x32xf32> prologue {
+    ^bb0(%row: tensor<?x64xf32>):
+      %n = mk.rms_norm %row, %g {eps = 1.0e-5 : f64} : (tensor<?x64xf32>, tensor<64xf32>) -> tensor<?x64xf32>
+      mk.yield %n : tensor<?x64xf32>
+    }
+    %z = mk.silu %y : (tensor<?x64xf32>) -> tensor<?x64xf32>
+    // becomes
+    %y, %yr = mk.linear %h, [%w] : (tensor<?x96xf32>, tensor<64x96xbf16>) -> (tensor<?x64xf32>, tensor<?x64xbf16>) epilogue {
+    ^bb0(%acc: tensor<?x64xf32>):
+      %r = mk.slice %acc {offset = 0 : i64} : (tensor<?x64xf32>) -> tensor<?x64xbf16>
+      mk.yield %acc, %r : tensor<?x64xf32>, tensor<?x64xbf16>
+    }
+    %l = mk.linear %yr, [%v] : (tensor<?x64xbf16>, tensor<32x64xbf16>) -> tensor<?x32xf32> prologue {
+    ^bb0(%row: tensor<?x64xbf16>):
+      %n = mk.rms_norm %row, %g {eps = 1.0e-5 : f64} : (tensor<?x64xbf16>, tensor<64xf32>) -> tensor<?x64xf32>
+      mk.yield %n : tensor<?x64xf32>
+    }
+    %z = mk.silu %y : (tensor<?x64xf32>) -> tensor<?x64xf32>
+    ```
+  }];
+}
+
+def ForwardKv : Mk_FusePass<"mk-forward-kv"> {
+  let summary = "hand this step's keys and values to attention beside the cache";
+  let description = [{
+    Attention of a step reads mostly what earlier steps stored. What this step stores reaches it as rows, so
+    that it does not depend on the stores: of the cache it only reads what was there when the step began. The rows have
+    the cache's type, hence the same bits.
+
+    **Requires** `mk-split-attention`, `mk-fuse-rope`. **Ensures** `new_rows` on every `mk.attend` whose cache this
+    step appends to. For a GPU.
+
+    ```mlir
+    %q, %c1 = mk.linear %x, [%w] : (tensor<?x64xf32>, tensor<128x64xbf16>) -> (tensor<?x64xf32>, !mk.cache<2x16xbf16>) epilogue {
+    ^bb0(%acc: tensor<?x128xf32>):
+      %a = mk.slice %acc {offset = 0 : i64} : (tensor<?x128xf32>) -> tensor<?x64xf32>
+      %k = mk.slice %acc {offset = 64 : i64} : (tensor<?x128xf32>) -> tensor<?x32xf32>
+      %v = mk.slice %acc {offset = 96 : i64} : (tensor<?x128xf32>) -> tensor<?x32xf32>
+      %d = mk.kv_append %c, %k, %v, %positions, %slots : (!mk.cache<2x16xbf16>, tensor<?x32xf32>, tensor<?x32xf32>, tensor<?xi32>, tensor<?xi32>) -> !mk.cache<2x16xbf16>
+      mk.yield %a, %d : tensor<?x64xf32>, !mk.cache<2x16xbf16>
+    }
+    %p = mk.attend %q, %c1, %positions, %slots {scale = 0.25 : f64, split = 32 : i64, splits = 2 : i64}
+      : (tensor<?x64xf32>, !mk.cache<2x16xbf16>, tensor<?xi32>, tensor<?xi32>) -> tensor<?x144xf32>
+    // becomes
+    %q, %c1, %kr, %vr = mk.linear %x, [%w] : (tensor<?x64xf32>, tensor<128x64xbf16>) -> (tensor<?x64xf32>, !mk.cache<2x16xbf16>, tensor<?x32xbf16>, tensor<?x32xbf16>) epilogue {
+    ^bb0(%acc: tensor<?x128xf32>):
+      %a = mk.slice %acc {offset = 0 : i64} : (tensor<?x128xf32>) -> tensor<?x64xf32>
+      %k = mk.slice %acc {offset = 64 : i64} : (tensor<?x128xf32>) -> tensor<?x32xf32>
+      %v = mk.slice %acc {offset = 96 : i64} : (tensor<?x128xf32>) -> tensor<?x32xf32>
+      %d = mk.kv_append %c, %k, %v, %positions, %slots : (!mk.cache<2x16xbf16>, tensor<?x32xf32>, tensor<?x32xf32>, tensor<?xi32>, tensor<?xi32>) -> !mk.cache<2x16xbf16>
+      %k1 = mk.slice %acc {offset = 64 : i64} : (tensor<?x128xf32>) -> tensor<?x32xbf16>
+      %v1 = mk.slice %acc {offset = 96 : i64} : (tensor<?x128xf32>) -> tensor<?x32xbf16>
+      mk.yield %a, %d, %k1, %v1 : tensor<?x64xf32>, !mk.cache<2x16xbf16>, tensor<?x32xbf16>, tensor<?x32xbf16>
+    }
+    %p = mk.attend %q, %c1, %positions, %slots, %kr, %vr {scale = 0.25 : f64, split = 32 : i64, splits = 2 : i64}
+      : (tensor<?x64xf32>, !mk.cache<2x16xbf16>, tensor<?xi32>, tensor<?xi32>, tensor<?x32xbf16>, tensor<?x32xbf16>) -> tensor<?x144xf32>
+    ```
+  }];
+}
+
 def NarrowActivations : Mk_FusePass<"mk-narrow-activations"> {
   let summary = "produce in bfloat16 what only bfloat16 linears read";
   let description = [{

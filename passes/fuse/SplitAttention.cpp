@@ -18,9 +18,9 @@ static void splitAttention(AttentionOp op, OptionsAttr options) {
   int64_t split = options.getSplit(), splits = options.getSplits();
   auto type = RankedTensorType::get({ShapedType::kDynamic, heads * splits * (headDim + 2)},
                                     builder.getF32Type());
-  Value partials =
-      builder.create<AttendOp>(op.getLoc(), type, op.getQuery(), op.getCache(), op.getPositions(),
-                               op.getSlots(), op.getScale(), split, splits);
+  Value partials = builder.create<AttendOp>(
+      op.getLoc(), type, op.getQuery(), op.getCache(), op.getPositions(), op.getSlots(),
+      /*new_rows=*/ValueRange(), op.getScale(), split, splits);
   op.replaceAllUsesWith(builder
                             .create<CombineOp>(op.getLoc(), op.getType(), partials,
                                                op.getPositions(), headDim, split, splits)

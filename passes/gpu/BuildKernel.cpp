@@ -14,8 +14,6 @@ using namespace mlir;
 using namespace mlir::mk;
 
 namespace {
-/// The thread that polls: the first of the last consumer warp, which has the least to do otherwise.
-constexpr int64_t kPoller = kConsumers - 32;
 /// The loader keeps twice the bytes in flight while the consumers have fewer tiles than this to
 /// use.
 constexpr int64_t kFewTiles = 5;
@@ -53,24 +51,20 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
     TargetAttr target;
     OptionsAttr options;
     SharedLayout layout;
-    Value context, worker, thread, full, empty, quit, used;
+    Value context, worker, thread, full, empty, quit, overdue, used, sizes;
 
-    Value shared(int64_t offset, ArrayRef<int64_t> shape, Type element) {
-      auto type = MemRefType::get(shape, element, MemRefLayoutAttrInterface(),
-                                  b.getI64IntegerAttr(kShared));
-      return b.create<mk_cta::SharedOp>(type, offset);
-    }
-
-    Value readRequest(StringRef name) {
+    /// An array of int32 of the request.
+    Value requestArray(StringRef name) {
       for (mk_task::RequestArray &array : mk_task::requestArrays(options))
         if (array.name == name) {
           auto layout = StridedLayoutAttr::get(b.getContext(), 0, {1});
-          auto type = MemRefType::get({1}, b.getI32Type(), layout, b.getI64IntegerAttr(kGlobal));
-          Value memory = b.create<mk_cta::ViewOp>(type, context, "request", b.index(array.offset));
-          return b.read(memory, b.index(0));
+          auto type =
+              MemRefType::get({array.count}, b.getI32Type(), layout, b.getI64IntegerAttr(kGlobal));
+          return b.create<mk_cta::ViewOp>(type, context, "request", b.index(array.offset));
         }
       llvm_unreachable("not an array of Abi.def");
     }
+    Value readRequest(StringRef name) { return b.read(requestArray(name), b.index(0)); }
 
     void build() {
       b.setInsertionPointToEnd(cast<ModuleOp>(program->getParentOp()).getBody());
@@ -82,19 +76,35 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
       context = entry->getArgument(0);
       worker = b.toIndex(b.create<NVVM::BlockIdXOp>(b.getI32Type()));
       thread = b.thread();
-      full = shared(0, {layout.stages}, b.getI64Type());
-      empty = shared(layout.stages * 8, {layout.stages}, b.getI64Type());
-      quit = shared(SharedLayout::kQuit, {1}, b.getI32Type());
-      used = shared(SharedLayout::kUsed, {1}, b.getI32Type());
+      full = b.shared(0, {layout.stages}, b.getI64Type());
+      empty = b.shared(layout.stages * 8, {layout.stages}, b.getI64Type());
+      quit = b.shared(SharedLayout::kQuit, {1}, b.getI32Type());
+      overdue = b.shared(SharedLayout::kOverdue, {1}, b.getI32Type());
+      used = b.shared(SharedLayout::kUsed, {1}, b.getI32Type());
+      sizes = b.shared(SharedLayout::kSizes, {2, SharedLayout::sizes + 1}, b.getI32Type());
       b.when(b.equal(thread, b.index(0)), [&] {
         b.create<mk_cta::RingInitOp>(full, empty, kConsumerWarps);
         b.write(b.integer(0), quit, b.index(0));
+        b.write(b.integer(0), overdue, b.index(0));
         b.write(b.integer(0), used, b.index(0));
       });
       b.create<NVVM::Barrier0Op>();
       Value consumes = b.less(thread, b.index(kConsumers));
-      b.when(consumes, [&] { consume(); }, [&] { stream(); });
+      b.when(
+          consumes,
+          [&] {
+            setRegisters(kConsumerRegisters, NVVM::SetMaxRegisterAction::increase);
+            consume();
+          },
+          [&] {
+            setRegisters(kLoaderRegisters, NVVM::SetMaxRegisterAction::decrease);
+            b.when(b.less(thread, b.index(kConsumers + 32)), [&] { stream(); });
+          });
       b.create<func::ReturnOp>();
+    }
+
+    void setRegisters(int32_t count, NVVM::SetMaxRegisterAction action) {
+      b.create<NVVM::SetMaxRegisterOp>(count, action);
     }
 
     Value instructionAt(Value number) {
@@ -108,28 +118,60 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
         b.when(b.equal(thread, b.index(0)),
                [&] { b.create<mk_cta::StampOp>(context, worker, number, which); });
     }
-    Value alive() { return b.equal(b.read(quit, b.index(0)), b.integer(0)); }
+    /// What the last step of the launch before was asked to do, for the first step of this one.
+    Value sizesOfLast() {
+      auto layout = StridedLayoutAttr::get(b.getContext(), 0, {1});
+      auto type = MemRefType::get({SharedLayout::sizes}, b.getI32Type(), layout,
+                                  b.getI64IntegerAttr(kGlobal));
+      return b.create<mk_cta::ViewOp>(type, context, "step", b.index(16));
+    }
+    Value copyOf(Value step) { return b.rem(step, 2); }
+    Value otherCopy(Value copy) { return b.sub(b.index(1), copy); }
+
+    void readPages(Value header, Value tokens, Value thread) {
+      int64_t pages = std::min<int64_t>(SharedLayout::kPages, options.getPagesPerSlot());
+      Value rows =
+          b.shared(SharedLayout::kPageRows, {kMaxRows, SharedLayout::kPages}, b.getI32Type());
+      Value table = requestArray("page_table");
+      Value column = b.rem(thread, 16);
+      b.loop(b.div(thread, 16), tokens, b.index(kConsumers / 16), [&](Value token) {
+        b.when(b.less(column, b.index(pages)), [&] {
+          Value slot = b.read(header, {b.index(SharedLayout::headerOf("slots")), token});
+          Value entry = b.add(b.mul(b.toIndex(slot), options.getPagesPerSlot()), column);
+          b.write(b.read(table, entry), rows, {token, column});
+        });
+      });
+    }
 
     /// Keeps what the step is asked to do on the chip: every task looks at it.
-    void readHeader() {
-      Value header = shared(SharedLayout::kHeader, {4, kMaxRows}, b.getI32Type());
+    void readHeader(Value tokens, Value rows, Value copy) {
+      Value thread = b.create<mk_cta::ThreadOp>();
+      Value header = b.shared(SharedLayout::kHeader, {4, kMaxRows}, b.getI32Type());
       for (StringRef name : {"tokens", "positions", "slots", "rows"})
         for (mk_task::RequestArray &array : mk_task::requestArrays(options)) {
           if (array.name != name)
             continue;
-          auto layout = StridedLayoutAttr::get(b.getContext(), 0, {1});
-          auto type =
-              MemRefType::get({array.count}, b.getI32Type(), layout, b.getI64IntegerAttr(kGlobal));
           int64_t number = SharedLayout::headerOf(name), first = number * 32;
           Value i = b.sub(thread, b.index(first)); // one warp an array: the loads go together
           Value mine = b.create<arith::CmpIOp>(arith::CmpIPredicate::ult, i,
                                                b.index(std::min<int64_t>(array.count, kMaxRows)));
-          b.when(mine, [&] {
-            Value memory =
-                b.create<mk_cta::ViewOp>(type, context, "request", b.index(array.offset));
-            b.write(b.read(memory, i), header, {b.index(number), i});
-          });
+          b.when(mine,
+                 [&] { b.write(b.read(requestArray(name), i), header, {b.index(number), i}); });
         }
+      b.barrier();
+      readPages(header, tokens, thread);
+      b.when(b.less(thread, b.index(32)), [&] {
+        Value token = b.min(b.rem(thread, kMaxRows), b.sub(tokens, b.index(1)));
+        Value position = b.read(header, {b.index(SharedLayout::headerOf("positions")), token});
+        Value last = b.reduceLanes(position, 32, [&](Value x, Value y) -> Value {
+          return b.create<arith::MaxSIOp>(x, y);
+        });
+        b.when(b.equal(thread, b.index(0)), [&] {
+          b.write(b.toI32(tokens), sizes, {copy, b.index(SharedLayout::tokens)});
+          b.write(b.toI32(rows), sizes, {copy, b.index(SharedLayout::rows)});
+          b.write(last, sizes, {copy, b.index(SharedLayout::lastPosition)});
+        });
+      });
       b.barrier();
     }
 
@@ -142,15 +184,19 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
       Type i32 = b.getI32Type();
       Value step = b.create<mk_cta::StepOp>(context);
       Value zero = b.integer(0);
+      Waiter waiter{b, context, worker, thread};
+      Value before = otherCopy(copyOf(step));
+      b.when(b.less(thread, b.index(SharedLayout::sizes)),
+             [&] { b.write(b.read(sizesOfLast(), thread), sizes, {before, thread}); });
       Value runs = b.create<arith::CmpIOp>(arith::CmpIPredicate::ne, readRequest("running"), zero);
       SmallVector<Value> init = {step, runs, zero, zero, zero};
-      b.loopWhile(
+      Value ended = b.loopWhile(
           init, [&](ValueRange state) { return state[1]; },
           [&](ValueRange state) {
             Value tokens = b.toIndex(readRequest("n_tokens")),
                   rows = b.toIndex(readRequest("n_rows"));
             Value step = state[0], next = b.add(step, 1);
-            readHeader();
+            readHeader(tokens, rows, copyOf(step));
             SmallVector<Value> list = {
                 first, instructionAt(first), b.integer(1, 1), state[2], state[3], state[4]};
             list = b.loopWhile(
@@ -164,78 +210,73 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
                   // The next instruction is on its way while this one runs.
                   Value following = instructionAt(b.add(at[0], 1));
                   stamp(at[0], 0);
-                  Value arrived = wait(at[1], at[0], step);
+                  Value arrived = wait(waiter, at[1], at[0], step);
                   stamp(at[0], 1);
                   SmallVector<Value> ring = b.choose(
                       TypeRange{i32, i32, i32}, arrived,
                       [&] {
-                        return run(at[1], at[0], tokens, rows, RingPlace::of(at.drop_front(3)));
+                        return run(at[1], at[0], step, tokens, rows,
+                                   RingPlace::of(at.drop_front(3)));
                       },
                       [&] { return SmallVector<Value>{at[3], at[4], at[5]}; });
                   return SmallVector<Value>{b.add(at[0], 1), following, arrived,
                                             ring[0],         ring[1],   ring[2]};
                 });
-            poll([&] {
-              return b.create<mk_cta::PollOp>(b.getI1Type(), context, worker, list[0], b.index(-1),
-                                              next);
-            });
+            waiter.waitForStep(list[0], next);
             Value runs = b.create<arith::CmpIOp>(arith::CmpIPredicate::ne, readRequest("running"),
                                                  b.integer(0));
-            return SmallVector<Value>{next, b.both(runs, alive()), list[3], list[4], list[5]};
-          });
+            return SmallVector<Value>{next, b.both(runs, waiter.alive()), list[3], list[4],
+                                      list[5]};
+          })[0];
+      Value keeps =
+          b.both(b.equal(worker, b.index(0)), b.less(thread, b.index(SharedLayout::sizes)));
+      b.when(keeps, [&] {
+        b.write(b.read(sizes, {otherCopy(copyOf(ended)), thread}), sizesOfLast(), thread);
+      });
       b.when(b.equal(thread, b.index(0)), [&] { b.write(b.integer(1), quit, b.index(0)); });
     }
 
-    /// One thread waits, all go on behind the barrier; false if the wait is overdue.
-    Value poll(function_ref<Value()> body) {
-      b.when(b.both(b.equal(thread, b.index(kPoller)), alive()), [&] {
-        Value overdue = b.equal(body(), b.integer(0, 1));
-        b.when(overdue, [&] { b.write(b.integer(1), quit, b.index(0)); });
-      });
-      b.barrier();
-      return alive();
-    }
-
-    Value wait(Value instruction, Value number, Value step) {
-      Value waits = field(instruction, "waits");
-      SmallVector<std::array<Value, 2>> each;
-      for (int64_t i = 0; i < mk_task::kMaxWaits; ++i) {
-        Value steps = b.sub(b.add(step, 1), field(instruction, "wait_lag", i));
-        each.push_back({field(instruction, "wait_event", i),
-                        b.mul(field(instruction, "wait_arrivals", i), steps)});
+    /// Kinds that have something to do before wait themselves. Those with a few words to read for a
+    /// thread look at these at once, if a hint is all that they would wait for.
+    Value wait(Waiter &waiter, Value instruction, Value number, Value step) {
+      Value itself = b.integer(0, 1), kind = field(instruction, "kind");
+      Value waits = field(instruction, "waits"), hints = field(instruction, "hints");
+      Value onlyHints =
+          b.both(b.equal(waits, b.index(1)),
+                 b.equal(b.createOrFold<arith::AndIOp>(hints, b.index(2)), b.index(2)));
+      for (auto [i, symbol] : llvm::enumerate(table.getKinds().getAsRange<FlatSymbolRefAttr>())) {
+        auto op = cast<mk_task::KindOp>(SymbolTable::lookupSymbolIn(program, symbol));
+        Value isKind = b.equal(kind, b.index(i));
+        if (op.getKindClass() == mk_task::KindClass::columns)
+          isKind = b.both(isKind, onlyHints);
+        else if (!waitsItself(op))
+          continue;
+        itself = b.createOrFold<arith::OrIOp>(itself, isKind);
       }
-      return poll([&] {
-        Value arrived = b.integer(1, 1);
-        for (auto [i, wait] : llvm::enumerate(each)) {
-          Value wanted = b.both(b.less(b.index(i), waits), arrived);
-          arrived = b.choose(
-              b.getI1Type(), wanted,
-              [&]() -> Value {
-                return b.create<mk_cta::PollOp>(b.getI1Type(), context, worker, number, wait[0],
-                                                wait[1]);
-              },
-              [&] { return arrived; });
-        }
-        return arrived;
-      });
+      return b.choose(
+          b.getI1Type(), itself, [&] { return b.integer(1, 1); },
+          [&] { return waiter.wait(instruction, number, step); });
     }
 
-    SmallVector<Value> run(Value instruction, Value number, Value tokens, Value rows,
+    SmallVector<Value> run(Value instruction, Value number, Value step, Value tokens, Value rows,
                            RingPlace ring) {
       Type i32 = b.getI32Type();
       SmallVector<int64_t> cases;
       for (size_t i = 0; i < table.getKinds().size(); ++i)
         cases.push_back(i);
-      Value kind = field(instruction, "kind"), signal = field(instruction, "signal");
+      // Fields are spread over the lanes: all of a warp read them.
+      Value kind = field(instruction, "kind"), signal = field(instruction, "signal"),
+            hints = field(instruction, "hints");
       auto choose =
           b.create<scf::IndexSwitchOp>(TypeRange{i32, i32, i32}, kind, cases, cases.size());
       {
         OpBuilder::InsertionGuard guard(b);
         for (auto [i, symbol] : llvm::enumerate(table.getKinds().getAsRange<FlatSymbolRefAttr>())) {
           b.createBlock(&choose.getCaseRegions()[i]);
-          auto call = b.create<func::CallOp>(symbol.getValue(), TypeRange{i32, i32, i32},
-                                             ValueRange{context, instruction, worker, tokens, rows,
-                                                        ring.slot, ring.parity, ring.used});
+          auto call =
+              b.create<func::CallOp>(symbol.getValue(), TypeRange{i32, i32, i32},
+                                     ValueRange{context, instruction, number, worker, step, tokens,
+                                                rows, ring.slot, ring.parity, ring.used});
           b.create<scf::YieldOp>(call.getResults());
         }
         b.createBlock(&choose.getDefaultRegion()); // -2: an instruction that only waits
@@ -244,8 +285,11 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
       b.barrier(); // all threads' writes come before the one signal
       stamp(number, 2);
       Value exists = b.create<arith::CmpIOp>(arith::CmpIPredicate::sge, signal, b.index(0));
-      b.when(b.both(b.equal(thread, b.index(0)), exists),
-             [&] { b.create<mk_cta::SignalOp>(context, signal); });
+      b.when(b.both(b.equal(thread, b.index(0)), exists), [&] {
+        Value hint = b.createOrFold<arith::AndIOp>(hints, b.index(1));
+        b.create<mk_cta::ArriveOp>(
+            context, signal, b.create<arith::CmpIOp>(arith::CmpIPredicate::ne, hint, b.index(0)));
+      });
       stamp(number, 3);
       return SmallVector<Value>(choose.getResults());
     }
@@ -372,7 +416,6 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
       // Bytes in flight delay every other access of the CTA, so there are no more than are needed.
       Value ahead = b.create<arith::SubIOp>(next.used, b.read(used, b.index(0)));
       Value few = b.create<arith::CmpIOp>(arith::CmpIPredicate::slt, ahead, b.integer(kFewTiles));
-      few = b.create<arith::OrIOp>(few, ofRows); // nothing but the stream is left at the end
       int64_t least = std::max<int64_t>(1, target.getInFlight() / kSlotBytes);
       Value limit = b.select(few, b.integer(2 * least), b.integer(least));
       SmallVector<Value> oldest = b.loopWhile(
@@ -390,7 +433,7 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
           TypeRange{b.getI32Type(), b.getI32Type(), b.getI32Type()}, free,
           [&] {
             b.when(b.equal(lane, b.index(0)), [&] {
-              Value ring = shared(layout.ring, {layout.stages, kSlotBytes / 4}, b.getI32Type());
+              Value ring = b.shared(layout.ring, {layout.stages, kSlotBytes / 4}, b.getI32Type());
               b.create<mk_cta::RingFillOp>(ring, slot, full, context, "stream", offset,
                                            b.toI32(bytes));
             });

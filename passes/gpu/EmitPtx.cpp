@@ -9,16 +9,52 @@
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
 #include "llvm/MC/TargetRegistry.h"
+#include "llvm/Passes/PassBuilder.h"
 #include "llvm/Support/TargetSelect.h"
 #include "llvm/Support/raw_ostream.h"
 #include "llvm/Target/TargetMachine.h"
 #include "llvm/Target/TargetOptions.h"
+#include "llvm/Transforms/IPO/AlwaysInliner.h"
+#include "llvm/Transforms/Scalar/SROA.h"
+#include "llvm/Transforms/Scalar/SimplifyCFG.h"
 
 using namespace mlir;
 using namespace mlir::mk;
 
 /// The newest PTX that LLVM 19 writes; ptxas of every CUDA 12.5 and later reads it.
 static constexpr llvm::StringLiteral kPtxVersion = "+ptx85";
+
+/// Kinds are optimised as functions of their own, and then become part of the kernel: in one
+/// function from the start, what every kind computes of the step, the request and the context would
+/// be computed once in front of the loop over the table, and held in registers through all of them.
+static void optimizeKernels(llvm::Module &module, llvm::TargetMachine &machine) {
+  auto replace = [&](llvm::Attribute::AttrKind from, llvm::Attribute::AttrKind to) {
+    for (llvm::Function &function : module)
+      if (function.hasFnAttribute(from)) {
+        function.removeFnAttr(from);
+        function.addFnAttr(to);
+      }
+  };
+  replace(llvm::Attribute::AlwaysInline, llvm::Attribute::NoInline);
+  optimizeModule(module, machine);
+  replace(llvm::Attribute::NoInline, llvm::Attribute::AlwaysInline);
+  llvm::LoopAnalysisManager loops;
+  llvm::FunctionAnalysisManager functions;
+  llvm::CGSCCAnalysisManager components;
+  llvm::ModuleAnalysisManager modules;
+  llvm::PassBuilder builder(&machine);
+  builder.registerModuleAnalyses(modules);
+  builder.registerCGSCCAnalyses(components);
+  builder.registerFunctionAnalyses(functions);
+  builder.registerLoopAnalyses(loops);
+  builder.crossRegisterProxies(loops, functions, components, modules);
+  llvm::ModulePassManager passes;
+  passes.addPass(llvm::AlwaysInlinerPass());
+  passes.addPass(
+      llvm::createModuleToFunctionPassAdaptor(llvm::SROAPass(llvm::SROAOptions::PreserveCFG)));
+  passes.addPass(llvm::createModuleToFunctionPassAdaptor(llvm::SimplifyCFGPass()));
+  passes.run(module, modules);
+}
 
 FailureOr<std::string> mk::emitPtx(ModuleOp module, StringRef architecture) {
   LLVMInitializeNVPTXTargetInfo();
@@ -39,7 +75,7 @@ FailureOr<std::string> mk::emitPtx(ModuleOp module, StringRef architecture) {
                                   std::nullopt, std::nullopt, llvm::CodeGenOptLevel::Aggressive));
   llvmModule->setTargetTriple(triple);
   llvmModule->setDataLayout(machine->createDataLayout());
-  optimizeModule(*llvmModule, *machine);
+  optimizeKernels(*llvmModule, *machine);
 
   llvm::SmallVector<char> text;
   llvm::raw_svector_ostream stream(text);

@@ -2,12 +2,27 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "passes/gpu/GpuBuilder.h"
 
+#include "dialects/mk_cta/MkCta.h"
+
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 
 using namespace mlir;
 using namespace mlir::mk;
 
 Value GpuBuilder::thread() { return toIndex(create<NVVM::ThreadIdXOp>(getI32Type())); }
+
+Value GpuBuilder::shared(int64_t offset, ArrayRef<int64_t> shape, Type element) {
+  auto type =
+      MemRefType::get(shape, element, MemRefLayoutAttrInterface(), getI64IntegerAttr(kShared));
+  return create<mk_cta::SharedOp>(type, offset);
+}
+
+std::pair<Value, Value> GpuBuilder::divide32(Value a, Value b) {
+  Value x = toI32(a), y = toI32(b);
+  Value quotient = create<arith::DivUIOp>(x, y);
+  Value rest = create<arith::SubIOp>(x, create<arith::MulIOp>(quotient, y));
+  return {toIndex(quotient), toIndex(rest)};
+}
 
 void GpuBuilder::barrier() { create<NVVM::BarrierOp>(integer(1), integer(kConsumers)); }
 
@@ -41,6 +56,10 @@ Value GpuBuilder::packPair(Value low, Value high) {
 SmallVector<Value> GpuBuilder::choose(TypeRange types, Value condition,
                                       function_ref<SmallVector<Value>()> then,
                                       function_ref<SmallVector<Value>()> otherwise) {
+  if (types.empty()) {
+    when(condition, [&] { then(); }, [&] { otherwise(); });
+    return {};
+  }
   auto ifOp = create<scf::IfOp>(types, condition, /*withElseRegion=*/true);
   InsertionGuard guard(*this);
   for (auto [region, write] :

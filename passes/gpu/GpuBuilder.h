@@ -10,9 +10,13 @@
 
 namespace mlir::mk {
 
-/// Consumer warps compute; one more warp, the loader, fills the ring.
+/// Consumer warps compute; one more warp, the loader, fills the ring. Registers move between groups
+/// of four warps: three more warps, which leave at once, complete the loader's group and give up
+/// theirs.
 inline constexpr int64_t kConsumerWarps = 8, kConsumers = 32 * kConsumerWarps,
-                         kThreads = kConsumers + 32;
+                         kThreads = kConsumers + 128;
+/// Registers of a thread: a kernel of kThreads begins with 168 of 65536.
+inline constexpr int32_t kConsumerRegisters = 224, kLoaderRegisters = 56;
 /// Bytes of a slot of the ring.
 inline constexpr int64_t kSlotBytes = 16384;
 /// Tokens, or rows of logits, of one step: two groups of the eight rows that a fragment holds.
@@ -31,6 +35,8 @@ struct GpuBuilder : CodeBuilder {
   using CodeBuilder::CodeBuilder;
 
   Value thread(); // its number in the CTA, an index
+  /// Memory of the CTA.
+  Value shared(int64_t offset, ArrayRef<int64_t> shape, Type element);
   void barrier(); // of the consumers
   void syncWarp();
   Value shuffleXor(Value value, int64_t mask); // f32 or i32
@@ -55,6 +61,8 @@ struct GpuBuilder : CodeBuilder {
   Value packPair(Value low, Value high);
   /// e^x by the special function unit, to about 2 ulp.
   Value fastExp(Value x);
+  /// Quotient and remainder of two indices below 2^32, which a GPU divides faster.
+  std::pair<Value, Value> divide32(Value a, Value b);
   Value addI32(Value a, Value b) { return createOrFold<arith::AddIOp>(a, b); }
   /// if (condition) then() else otherwise(), with results.
   SmallVector<Value> choose(TypeRange types, Value condition,

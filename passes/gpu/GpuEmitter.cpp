@@ -10,13 +10,13 @@ SharedLayout::SharedLayout(mk_task::ProgramOp program, TargetAttr target) {
   for (auto kind : program.getOps<mk_task::KindOp>())
     most = std::max(most, GpuEmitter::scratchBytes(kind));
   ring = llvm::alignTo(scratch + most, 128);
-  stages = std::min<int64_t>((target.getShared() - ring) / kSlotBytes, 60);
+  stages = std::min<int64_t>((target.getShared() - ring) / kSlotBytes, kMaxStages);
 }
 
 GpuEmitter::GpuEmitter(GpuBuilder &b, mk_task::ProgramOp program, mk_task::KindOp kind,
                        SharedLayout layout, GpuFrame frame)
     : b(b), program(program), kind(kind), layout(layout), frame(frame),
-      options(getOptions(program)), thread(b.thread()) {}
+      options(getOptions(program)), thread(b.create<mk_cta::ThreadOp>()) {}
 
 LogicalResult GpuEmitter::refuse(Operation *op, const Twine &why) {
   return op->emitOpError() << why << " (in kind '" << kind.getSymName() << "' for a gpu"
@@ -46,12 +46,6 @@ Value GpuEmitter::rowsAs(const Memory &memory, Type element) {
               {memory.pitch / size, 1}, element);
 }
 
-Value GpuEmitter::shared(int64_t offset, ArrayRef<int64_t> shape, Type element) {
-  auto type =
-      MemRefType::get(shape, element, MemRefLayoutAttrInterface(), b.getI64IntegerAttr(kShared));
-  return b.create<mk_cta::SharedOp>(type, offset);
-}
-
 Value GpuEmitter::request(StringRef name) {
   for (mk_task::RequestArray &array : mk_task::requestArrays(options)) {
     if (array.name != name)
@@ -78,8 +72,15 @@ LogicalResult GpuEmitter::bindOperands() {
   auto buffer = [&](mk_task::BufferOp op, int64_t word) -> Memory {
     if (int64_t array = SharedLayout::headerOf(op.getSymName()); op.getRequest() && array >= 0)
       return {"header", b.index(array), cast<RankedTensorType>(op.getType()), 0, op.getOrder()};
-    return {op.getRequest() ? "request" : "activations", bytes(word),
-            cast<RankedTensorType>(op.getType()), op.getPitch(), op.getOrder()};
+    Value offset = bytes(word);
+    if (op.getFlagged())
+      offset = b.add(offset, b.select(b.equal(copy(), b.index(0)), b.index(0), flaggedBytes()));
+    return {op.getRequest() ? "request" : "activations",
+            offset,
+            cast<RankedTensorType>(op.getType()),
+            op.getPitch(),
+            op.getOrder(),
+            op.getFlagged()};
   };
   int64_t word = 0;
   for (auto [argument, symbol] :
@@ -144,6 +145,14 @@ Value GpuEmitter::load(const Memory &memory, Value row, Value column) {
   if (memory.arena == "header")
     return b.read(shared(SharedLayout::kHeader, {4, kMaxRows}, b.getI32Type()),
                   {memory.offset, row});
+  if (memory.flagged) {
+    Value place = position(column, memory.order);
+    if (memory.type.getElementType().isF32())
+      return b.create<arith::BitcastOp>(f32(), loadWords(memory, 1, {row, place}));
+    Value word = loadWords(memory, 1, {row, b.div(place, 2)});
+    auto [low, high] = halves(word);
+    return b.select(b.equal(b.rem(place, 2), b.index(1)), high, low);
+  }
   Value rows = rowsAs(memory, memory.type.getElementType());
   Value value = memory.type.getRank() == 1 ? b.read(rows, position(column, memory.order))
                                            : b.read(rows, {row, position(column, memory.order)});
@@ -152,6 +161,8 @@ Value GpuEmitter::load(const Memory &memory, Value row, Value column) {
 
 void GpuEmitter::store(Value value, const Memory &memory, Value row, Value column) {
   Type element = memory.type.getElementType();
+  if (memory.flagged)
+    return storeFlagged(value, memory, row, position(column, memory.order));
   if (element.isBF16())
     value = b.toBf16(value, /*native=*/true);
   Value rows = rowsAs(memory, element);
@@ -159,6 +170,12 @@ void GpuEmitter::store(Value value, const Memory &memory, Value row, Value colum
     b.write(value, rows, row);
   else
     b.write(value, rows, {row, position(column, memory.order)});
+}
+
+Value GpuEmitter::sizeOf(SharedLayout::Size size, bool before) {
+  Value sizes = shared(SharedLayout::kSizes, {2, SharedLayout::sizes + 1}, b.getI32Type());
+  Value which = before ? b.sub(b.index(1), copy()) : copy();
+  return b.toIndex(b.read(sizes, {which, b.index(size)}));
 }
 
 FailureOr<RingPlace> GpuEmitter::emit() {

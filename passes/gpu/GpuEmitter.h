@@ -11,32 +11,15 @@
 #include "dialects/mk_task/MkTask.h"
 #include "passes/cpu/KindEmitter.h"
 #include "passes/gpu/GpuBuilder.h"
+#include "passes/gpu/SharedLayout.h"
+#include "passes/gpu/Waiter.h"
 
 namespace mlir::mk {
 
-/// Bytes of shared memory: barriers and flags, what kinds use, then the ring.
-struct SharedLayout {
-  SharedLayout(mk_task::ProgramOp program, TargetAttr target);
-  static constexpr int64_t kQuit = 1000, kUsed = 1008; // flags, behind full and empty barriers
-  /// What a step is asked to do, int32 [4 arrays][16]: tokens, positions, slots, rows.
-  static constexpr int64_t kHeader = 1024;
-  static int64_t headerOf(StringRef array) {
-    return array == "tokens"      ? 0
-           : array == "positions" ? 1
-           : array == "slots"     ? 2
-           : array == "rows"      ? 3
-                                  : -1;
-  }
-  int64_t scratch = kHeader + 256; // first byte
-  int64_t ring;                    // first byte
-  int64_t stages;
-  int64_t bytes() const { return ring + stages * kSlotBytes; }
-};
-
 /// What every body is given, as the arguments of its function.
 struct GpuFrame {
-  Value context, instruction, worker;
-  Value tokens, rows; // of this step
+  Value context, instruction, number, worker;
+  Value step, tokens, rows;
   RingPlace ring;
 };
 
@@ -64,6 +47,7 @@ private:
     RankedTensorType type;
     int64_t pitch; // bytes
     mk_task::Order order;
+    bool flagged = false;
     int64_t columns() const { return type.getShape().back(); }
   };
   struct Output {
@@ -81,7 +65,9 @@ private:
              Type element);
   /// The rows in units of `element`, a scalar or a vector, so that a load is one instruction.
   Value rowsAs(const Memory &memory, Type element);
-  Value shared(int64_t offset, ArrayRef<int64_t> shape, Type element);
+  Value shared(int64_t offset, ArrayRef<int64_t> shape, Type element) {
+    return b.shared(offset, shape, element);
+  }
   Value request(StringRef name);
   Value readRequest(StringRef name, Value position) { return b.read(request(name), position); }
   Value rowCount() {
@@ -93,6 +79,29 @@ private:
   Value position(Value column, mk_task::Order order);
   Value load(const Memory &memory, Value row, Value column);
   void store(Value value, const Memory &memory, Value row, Value column);
+  /// A size of this step, or of the one before.
+  Value sizeOf(SharedLayout::Size size, bool before);
+  /// Of the flagged buffers, 0 or 1: the one that this step uses.
+  Value copy() { return b.rem(frame.step, 2); }
+  /// From one copy to the other.
+  Value flaggedBytes() { return b.create<mk_cta::ContextWordOp>(frame.context, "flagged"); }
+
+  // GpuFlagged.cpp: words that say themselves whether they have been written.
+  using Body = function_ref<SmallVector<Value>()>;
+  /// What a body loads.
+  struct Words {
+    SmallVector<Value> values;
+    SmallVector<bool> flagged;
+  };
+  Value loadWords(const Memory &memory, int64_t count, ValueRange indices);
+  Words issue(Body body, ArrayRef<Value> before = {});
+  SmallVector<Value> settle(const Words &words, Body body, bool together);
+  SmallVector<Value> replay(ArrayRef<Value> words, Body body);
+  SmallVector<Value> whenWritten(Body body, bool together);
+  void storeWord(Value word, const Memory &memory, Value row, Value place);
+  void storeFlagged(Value value, const Memory &memory, Value row, Value place);
+  Memory otherCopy(Memory memory);
+  void clearUnits();
   Value readIndex(Value value, Value row) { return b.toIndex(load(memoryOf(value), row, row)); }
   LogicalResult refuse(Operation *op, const Twine &why);
   Type f32() { return b.getF32Type(); }
@@ -107,6 +116,7 @@ private:
   /// A loop over the ranges of a head, a few at a time: `load` gives the `parts` sums of a range.
   SmallVector<Value> joinRanges(CombineOp op, Value row, Value head, int64_t parts,
                                 function_ref<SmallVector<Value>(Value range)> load);
+  std::array<Value, 2> halves(Value word); // of bfloat16, in float32
   SmallVector<Value> pullFragment(Value value, FragmentPlace place);
   SmallVector<Value> loadFragment(const Memory &memory, FragmentPlace place);
 
@@ -116,13 +126,16 @@ private:
   int64_t origin(Value value);
   bool covers(Value value);
   void storeUnit(Value row, Value second);
+  void clearColumns(const Memory &memory, Value row, Value column, Value valid);
   void storeColumn(Value value, const Memory &memory, Value row, Column column, Value valid);
   void storeCache(KvAppendOp op, Value row, bool second);
   Value pageOf(KvAppendOp op, Value row);
+  /// The pool's page, an i32, with page `number` of the slot of a token.
+  Value pageAt(Value token, Value slot, Value number);
   bool dependsOnSums(Value value);
   void loadEarly(LinearOp linear, Value row, Value unit, Value inGroup, Value second, Value active);
   /// What `loadEarly` has for this segment: by value or operation. Empty: nothing.
-  ArrayRef<Value> earlyOf(const void *key);
+  SmallVector<Value> earlyOf(const void *key);
   Value cacheBlock(CacheType type, Value layer, Value page, Value head);
   FailureOr<RingPlace> emitColumns();
 
@@ -156,9 +169,26 @@ private:
   DenseMap<Value, Value> layers;  // cache argument -> layer
   DenseMap<Value, mk_task::WeightOp> tiled;
   SmallVector<Output> outputs;
-  UnitGroups groups; // while a unit is stored
-  DenseMap<std::pair<mk_task::SegmentAttr, const void *>, SmallVector<Value>> early;
+  UnitGroups groups;     // while a unit is stored
+  bool clearing = false; // a unit's words are taken back instead
+  /// While a body is written that loads words: those that it loaded, or is to be given.
+  struct WordLoads {
+    Words words;
+    bool given = false;
+    size_t next = 0;
+    ArrayRef<Value> before = {}; // what the look before gave: only what was missing is loaded again
+  } *loads = nullptr;
+  Value isMissing(Value words);
+  /// What the epilogue needs beside the sums: values, or loads under way and what is made of them.
+  struct Early {
+    SmallVector<Value> values;
+    Words words;
+    std::function<SmallVector<Value>()> body;
+    bool busy = false;
+  };
+  llvm::MapVector<std::pair<mk_task::SegmentAttr, const void *>, Early> early;
   std::function<Value(int64_t half)> accumulator; // column of group A or B of this thread
+  std::array<Value, 2> accumulators;              // while a unit is stored: both, if used
 };
 
 } // namespace mlir::mk

@@ -117,21 +117,25 @@ RingPlace GpuEmitter::emitLinear(LinearOp linear, int64_t rowGroups) {
   auto norm = rows.getDefiningOp<RmsNormOp>();
   bool gains = norm && !tiled.lookup(linear.getWeights().front()).getScale();
   // Rows that are stored as they are multiplied need no arithmetic on the way.
-  bool plain = linear.getPrologue().empty() &&
-               cast<RankedTensorType>(linear.getInput().getType()).getElementType().isBF16();
+  Value source = norm && !gains ? norm.getInput() : rows;
+  auto selected = source.getDefiningOp<SelectRowsOp>();
+  if (selected)
+    source = selected.getInput();
+  bool plain = isa<BlockArgument>(source) &&
+               cast<RankedTensorType>(source.getType()).getElementType().isBF16();
 
   // The fragments of one chunk: [row group][block of the warp] of two segments of four words.
   struct Fragments {
     SmallVector<SmallVector<std::array<SmallVector<Value>, 2>>> words;
     SmallVector<Value> squares; // of the norm's input, by row group
   };
-  auto loadChunk = [&](Value chunk) {
-    Fragments result;
+  /// All that a thread loads of one chunk, and as a list: the words, then the squares.
+  auto chunkWords = [&](Value chunk) {
+    SmallVector<Value> result, squareSums;
     for (int64_t group = 0; group < rowGroups; ++group) {
       // Lanes without a token of their own read another's: what they compute is not looked at.
       Value row = b.min(b.add(g, group * kGroupRows), b.sub(count, b.index(1)));
       Value squareSum = b.constant(f32(), 0.0);
-      auto &blocks = result.words.emplace_back(perWarp);
       for (int64_t j = 0; j < perWarp; ++j) {
         Value block = b.add(warp, j * kConsumerWarps);
         for (int64_t s = 0; s < 2; ++s) {
@@ -139,12 +143,23 @@ RingPlace GpuEmitter::emitLinear(LinearOp linear, int64_t rowGroups) {
           // Blocks that pad the last chunk meet zeros, but must not read beyond the row.
           Value segment = b.min(column, b.index(tile.columns - 32));
           FragmentPlace place{row, segment, t};
+          auto counts = [&](Value square) {
+            Value exists = b.both(b.less(column, b.index(tile.columns)),
+                                  b.less(block, b.index(tile.chunkBlocks)));
+            return b.select(exists, square, b.constant(f32(), 0.0));
+          };
           if (plain) {
-            const Memory &input = memoryOf(linear.getInput());
+            Value source = selected ? readIndex(selected.getRows(), row) : row;
             Value at = b.add(b.div(segment, 8), t);
-            Value eight = b.read(rowsAs(input, words), {row, at});
-            for (int64_t e = 0; e < 4; ++e)
-              blocks[j][s].push_back(b.element(eight, e));
+            Value eight = loadWords(memoryOf(linear.getInput()), 4, {source, at});
+            Value square = b.constant(f32(), 0.0);
+            for (int64_t e = 0; e < 4; ++e) {
+              result.push_back(b.element(eight, e));
+              for (Value x : halves(result.back()))
+                square = b.fma(x, x, square);
+            }
+            if (norm)
+              squareSum = b.fadd(squareSum, counts(square));
             continue;
           }
           SmallVector<Value> x = pullFragment(norm ? norm.getInput() : rows, place);
@@ -152,22 +167,32 @@ RingPlace GpuEmitter::emitLinear(LinearOp linear, int64_t rowGroups) {
             Value square = b.constant(f32(), 0.0);
             for (Value e : x)
               square = b.fma(e, e, square);
-            Value counts = b.both(b.less(column, b.index(tile.columns)),
-                                  b.less(block, b.index(tile.chunkBlocks)));
-            squareSum = b.fadd(squareSum, b.select(counts, square, b.constant(f32(), 0.0)));
+            squareSum = b.fadd(squareSum, counts(square));
             if (gains)
               for (auto [e, gain] :
                    llvm::zip_equal(x, loadFragment(memoryOf(norm.getGain()), place)))
                 e = b.fmul(e, gain);
           }
           for (int64_t e = 0; e < 8; e += 2)
-            blocks[j][s].push_back(b.packPair(x[e], x[e + 1]));
+            result.push_back(b.packPair(x[e], x[e + 1]));
         }
       }
       if (norm)
-        result.squares.push_back(squareSum);
+        squareSums.push_back(squareSum);
     }
+    result.append(squareSums);
     return result;
+  };
+  auto fragmentsOf = [&](ArrayRef<Value> values) {
+    Fragments x;
+    for (int64_t group = 0; group < rowGroups; ++group)
+      for (auto &block : x.words.emplace_back(perWarp))
+        for (auto &segment : block) {
+          segment.assign(values.begin(), values.begin() + 4);
+          values = values.drop_front(4);
+        }
+    x.squares.assign(values.begin(), values.end());
+    return x;
   };
   auto storeSquares = [&](ArrayRef<Value> values) {
     for (auto [group, value] : llvm::enumerate(values)) {
@@ -217,10 +242,23 @@ RingPlace GpuEmitter::emitLinear(LinearOp linear, int64_t rowGroups) {
     return result;
   };
 
-  // Loads of the one chunk do not depend on the batch.
+  // The only chunk is under way while the words of the step before are taken back.
+  // Ranges of attention are joined in loops, which look at their own words.
+  bool joins =
+      !linear.getPrologue().empty() && !linear.getPrologue().front().getOps<CombineOp>().empty();
+  auto bodyOf = [&](Value chunk) { return [=, &chunkWords] { return chunkWords(chunk); }; };
+  auto under = [&](Value chunk) { return joins ? Words() : issue(bodyOf(chunk)); };
+  Words only = tile.chunks == 1 ? under(b.index(0)) : Words();
+  clearUnits();
+  auto arrived = [&](const Words &words, Value chunk) {
+    if (joins)
+      return fragmentsOf(chunkWords(chunk));
+    auto body = bodyOf(chunk);
+    return fragmentsOf(replay(settle(words, body, /*together=*/true), body));
+  };
   std::optional<Fragments> whole;
   if (tile.chunks == 1) {
-    whole = loadChunk(b.index(0));
+    whole = arrived(only, b.index(0));
     storeSquares(whole->squares);
   }
 
@@ -295,51 +333,30 @@ RingPlace GpuEmitter::emitLinear(LinearOp linear, int64_t rowGroups) {
     if (whole) {
       place = chunkLoop(*whole, b.index(0), place);
     } else {
-      // With one group of rows there are registers to load the next chunk while this one is
-      // multiplied.
-      bool ahead = rowGroups == 1;
+      // Where registers allow, the next chunk is loaded while this one is multiplied. The first one
+      // is loaded again for every batch of units.
+      bool ahead = rowGroups == 1 && !norm && !joins;
       SmallVector<Value> init = place.values();
-      auto append = [&](SmallVector<Value> &values, Fragments &x) {
-        for (auto &group : x.words)
-          for (auto &block : group)
-            for (auto &segment : block)
-              values.append(segment.begin(), segment.end());
-      };
-      auto take = [&](ValueRange values) {
-        Fragments x;
-        for (int64_t group = 0; group < rowGroups; ++group) {
-          auto &blocks = x.words.emplace_back(perWarp);
-          for (auto &block : blocks)
-            for (auto &segment : block) {
-              segment.assign(values.begin(), values.begin() + 4);
-              values = values.drop_front(4);
-            }
-        }
-        return x;
-      };
-      Value zero = b.constant(f32(), 0.0);
-      Fragments chunk0;
-      if (ahead)
-        chunk0 = loadChunk(b.index(0));
-      for (int64_t group = 0; norm && group < rowGroups; ++group)
-        init.push_back(ahead ? chunk0.squares[group] : zero);
-      int64_t before = init.size();
-      if (ahead)
-        append(init, chunk0);
+      init.append(norm ? rowGroups : 0, b.constant(f32(), 0.0));
+      size_t before = init.size();
+      Words next;
+      if (ahead) {
+        next = under(b.index(0));
+        init.append(next.values);
+      }
       SmallVector<Value> done = b.loop(
           b.index(0), b.index(tile.chunks), b.index(1), init, [&](Value chunk, ValueRange state) {
-            Value following = b.add(chunk, 1);
-            Value more = b.less(following, b.index(tile.chunks));
-            Fragments loaded =
-                loadChunk(ahead ? b.min(following, b.index(tile.chunks - 1)) : chunk);
-            Fragments x = ahead ? take(state.drop_front(before)) : loaded;
-            SmallVector<Value> next = chunkLoop(x, chunk, RingPlace::of(state)).values();
-            for (auto [group, square] : llvm::enumerate(loaded.squares))
-              next.push_back(
-                  b.fadd(state[3 + group], ahead ? b.select(more, square, zero) : square));
+            Words words = ahead ? Words{SmallVector<Value>(state.drop_front(before)), next.flagged}
+                                : under(chunk);
+            Fragments x = arrived(words, chunk);
+            Words following;
             if (ahead)
-              append(next, loaded);
-            return next;
+              following = under(b.min(b.add(chunk, 1), b.index(tile.chunks - 1)));
+            SmallVector<Value> result = chunkLoop(x, chunk, RingPlace::of(state)).values();
+            for (auto [group, square] : llvm::enumerate(x.squares))
+              result.push_back(b.fadd(state[3 + group], square));
+            result.append(following.values);
+            return result;
           });
       place = RingPlace::of(done);
       if (norm) // the same numbers in every batch

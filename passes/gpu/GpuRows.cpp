@@ -13,7 +13,7 @@ using namespace mlir::mk;
 static constexpr int64_t kRangesAtOnce = 8;
 
 Value GpuEmitter::pull(Value value, Value row, Column column) {
-  if (ArrayRef<Value> loaded = earlyOf(value.getAsOpaquePointer()); !loaded.empty())
+  if (SmallVector<Value> loaded = earlyOf(value.getAsOpaquePointer()); !loaded.empty())
     return loaded[0];
   Operation *op = value.getDefiningOp();
   if (!op) {
@@ -22,7 +22,8 @@ Value GpuEmitter::pull(Value value, Value row, Column column) {
       if (argument.getParentRegion() == &linear.getPrologue())
         return pull(linear.getInput(), row, column);
       assert((column == groups.a || column == groups.b) && "accumulator outside its unit");
-      return accumulator(column == groups.a ? 0 : 1);
+      int64_t half = column == groups.a ? 0 : 1;
+      return accumulators[half] ? accumulators[half] : accumulator(half);
     }
     return load(memoryOf(value), row, at(column));
   }
@@ -59,7 +60,7 @@ Value GpuEmitter::pullRope(RopeOp op, Value row, Column column) {
   assert((second || column + shift == groups.a) && "rope outside its unit");
   Value low = pull(op.getInput(), row, second ? column + -half : column);
   Value high = pull(op.getInput(), row, second ? column : column + half);
-  ArrayRef<Value> loaded = earlyOf(op);
+  SmallVector<Value> loaded = earlyOf(op);
   auto [sine, cosine] = loaded.empty() ? angle(op, row) : std::pair(loaded[0], loaded[1]);
   return second ? b.fadd(b.fmul(high, cosine), b.fmul(low, sine))
                 : b.fsub(b.fmul(low, cosine), b.fmul(high, sine));
@@ -100,20 +101,32 @@ SmallVector<Value> GpuEmitter::joinRanges(CombineOp op, Value row, Value head, i
   int64_t headDim = op.getHeadDim(), splits = op.getSplits();
   const Memory &partials = memoryOf(op.getPartials());
   int64_t pairs = partials.columns() / (headDim + 2) * headDim / 2; // where the scores begin
-  Value scores = rowsAs(partials, vectorOf(2, f32()));
   Value last = b.div(readIndex(op.getPositions(), row), op.getSplit());
   int64_t together = std::min<int64_t>(kRangesAtOnce, splits);
   SmallVector<Value> init = {b.constant(f32(), -1e30), b.constant(f32(), 0.0)};
   auto step = [&](Value first, ValueRange carried) {
     SmallVector<Value> tops, weights;
     SmallVector<SmallVector<Value>> sums;
+    auto loadAll = [&] {
+      SmallVector<Value> all;
+      for (int64_t i = 0; i < together; ++i) {
+        Value real = b.min(b.add(first, i), last);
+        Value place = b.add(b.add(b.mul(head, splits), real), pairs);
+        Value pair = loadWords(partials, 2, {row, place});
+        for (int64_t e = 0; e < 2; ++e)
+          all.push_back(b.create<arith::BitcastOp>(f32(), b.element(pair, e)));
+        all.append(load(b.add(b.mul(head, splits), real)));
+      }
+      return all;
+    };
+    SmallVector<Value> loaded = whenWritten(loadAll, /*together=*/false);
     for (int64_t i = 0; i < together; ++i) {
-      Value range = b.add(first, i), real = b.min(range, last);
-      Value pair = b.read(scores, {row, b.add(b.add(b.mul(head, splits), real), pairs)});
+      Value range = b.add(first, i);
+      ArrayRef<Value> of = ArrayRef<Value>(loaded).slice(i * (2 + parts), 2 + parts);
       Value exists = b.create<arith::CmpIOp>(arith::CmpIPredicate::sle, range, last);
-      tops.push_back(b.select(exists, b.element(pair, 0), b.constant(f32(), -1e30)));
-      weights.push_back(b.select(exists, b.element(pair, 1), b.constant(f32(), 0.0)));
-      sums.push_back(load(b.add(b.mul(head, splits), real)));
+      tops.push_back(b.select(exists, of[0], b.constant(f32(), -1e30)));
+      weights.push_back(b.select(exists, of[1], b.constant(f32(), 0.0)));
+      sums.push_back(SmallVector<Value>(of.drop_front(2)));
       for (Value &part : sums.back())
         part = b.select(exists, part, b.constant(f32(), 0.0));
     }
@@ -133,6 +146,7 @@ SmallVector<Value> GpuEmitter::joinRanges(CombineOp op, Value row, Value head, i
     return next;
   };
   init.append(parts, b.constant(f32(), 0.0));
+  assert(!loads && "loads in a loop are its own");
   SmallVector<Value> joined = b.loop(b.index(0), b.add(last, 1), b.index(together), init, step);
   SmallVector<Value> result;
   for (int64_t p = 0; p < parts; ++p)
@@ -143,10 +157,10 @@ SmallVector<Value> GpuEmitter::joinRanges(CombineOp op, Value row, Value head, i
 Value GpuEmitter::pullCombine(CombineOp op, Value row, Column column) {
   int64_t headDim = op.getHeadDim();
   Value head = b.div(at(column), headDim), dim = b.rem(at(column), headDim);
-  Value sums = rowsAs(memoryOf(op.getPartials()), f32());
   return joinRanges(op, row, head, 1, [&](Value range) {
     Value place = b.add(b.mul(range, headDim), position(dim, mk_task::Order::fragments));
-    return SmallVector<Value>{b.read(sums, {row, place})};
+    Value word = loadWords(memoryOf(op.getPartials()), 1, {row, place});
+    return SmallVector<Value>{b.create<arith::BitcastOp>(f32(), word)};
   })[0];
 }
 
@@ -159,23 +173,24 @@ SmallVector<Value> GpuEmitter::loadFragment(const Memory &memory, FragmentPlace 
                                       : SmallVector<Value>{place.row, column};
   };
   if (memory.type.getElementType().isF32()) {
-    Value rows = rowsAs(memory, vectorOf(4, f32()));
     for (int64_t i = 0; i < 2; ++i) {
-      Value four = b.read(rows, index(4, i));
+      Value four = loadWords(memory, 4, index(4, i));
       for (int64_t e = 0; e < 4; ++e)
-        result.push_back(b.element(four, e));
+        result.push_back(b.create<arith::BitcastOp>(f32(), b.element(four, e)));
     }
     return result;
   }
-  Value words = b.read(rowsAs(memory, vectorOf(4, b.getI32Type())), index(8, 0));
-  for (int64_t i = 0; i < 4; ++i) {
-    Value word = b.element(words, i);
-    Value low = b.create<arith::ShLIOp>(word, b.integer(16));
-    Value high = b.create<arith::AndIOp>(word, b.integer(-65536));
-    result.push_back(b.create<arith::BitcastOp>(f32(), low));
-    result.push_back(b.create<arith::BitcastOp>(f32(), high));
-  }
+  Value words = loadWords(memory, 4, index(8, 0));
+  for (int64_t i = 0; i < 4; ++i)
+    for (Value x : halves(b.element(words, i)))
+      result.push_back(x);
   return result;
+}
+
+std::array<Value, 2> GpuEmitter::halves(Value word) {
+  Value low = b.create<arith::ShLIOp>(word, b.integer(16));
+  Value high = b.create<arith::AndIOp>(word, b.integer(-65536));
+  return {b.create<arith::BitcastOp>(f32(), low), b.create<arith::BitcastOp>(f32(), high)};
 }
 
 SmallVector<Value> GpuEmitter::pullFragment(Value value, FragmentPlace place) {

@@ -57,38 +57,59 @@ Value GpuEmitter::reduceSum(Value value) {
   return total;
 }
 
+/// A few rows together, so that their loads are under way together: one alone, or four.
 void GpuEmitter::emitArgmaxReduce(ArgmaxReduceOp op) {
   const Memory &partials = memoryOf(op.getPartials());
   Value pairs = rowsAs(partials, vectorOf(4, f32())); // of two blocks
   Value lowest = b.constant(f32(), -std::numeric_limits<float>::infinity());
-  b.loop(b.index(0), frame.rows, b.index(1), [&](Value row) {
-    // Some loads are under way together; a block that does not exist is the last one again.
-    constexpr int64_t together = 8;
-    int64_t blocks = partials.columns() / 2;
-    auto best = b.loop(
-        thread, b.index(llvm::divideCeil(blocks, 2)), b.index(together * kConsumers),
-        ValueRange{lowest, b.integer(INT32_MAX)}, [&](Value first, ValueRange carried) {
-          SmallVector<Value> loaded, best(carried);
-          for (int64_t i = 0; i < together; ++i) {
-            Value two = b.min(b.add(first, i * kConsumers), b.index((blocks - 1) / 2));
-            loaded.push_back(b.read(pairs, {row, two}));
-          }
-          for (auto [i, two] : llvm::enumerate(loaded))
-            for (int64_t e = 0; e < 2; ++e) {
-              Value value = b.element(two, 2 * e);
-              if (e && blocks % 2) { // the last pair may have no second block
-                Value block = b.add(b.mul(b.add(first, int64_t(i) * kConsumers), 2), 1);
-                value = b.select(b.less(block, b.index(blocks)), value, lowest);
-              }
-              Value number = b.create<arith::BitcastOp>(b.getI32Type(), b.element(two, 2 * e + 1));
-              Value take = larger(b, value, best[0]); // columns ascend: the lowest wins a tie
-              best = {b.select(take, value, best[0]), b.select(take, number, best[1])};
-            }
-          return best;
-        });
-    Value token = reduceBest(best[0], best[1]).second;
-    b.when(b.equal(thread, b.index(0)), [&] { store(token, *outputs[0].memory, row, row); });
-  });
+  int64_t blocks = partials.columns() / 2;
+  auto reduceRows = [&](Value first, int64_t rows) {
+    int64_t together = 8 / std::min<int64_t>(rows, 2);
+    Value last = b.sub(frame.rows, b.index(1)); // stands for rows that do not exist
+    auto rowOf = [&](int64_t r) { return b.min(b.add(first, r), last); };
+    SmallVector<Value> init;
+    for (int64_t r = 0; r < rows; ++r)
+      init.append({lowest, b.integer(INT32_MAX)});
+    // A block that does not exist is the last one again.
+    SmallVector<Value> best =
+        b.loop(thread, b.index(llvm::divideCeil(blocks, 2)), b.index(together * kConsumers), init,
+               [&](Value begin, ValueRange carried) {
+                 SmallVector<Value> loaded, best(carried);
+                 for (int64_t i = 0; i < together; ++i) {
+                   Value two = b.min(b.add(begin, i * kConsumers), b.index((blocks - 1) / 2));
+                   for (int64_t r = 0; r < rows; ++r)
+                     loaded.push_back(b.read(pairs, {rowOf(r), two}));
+                 }
+                 for (int64_t i = 0; i < together; ++i)
+                   for (int64_t r = 0; r < rows; ++r)
+                     for (int64_t e = 0; e < 2; ++e) {
+                       Value two = loaded[i * rows + r], value = b.element(two, 2 * e);
+                       if (e && blocks % 2) { // the last pair may have no second block
+                         Value block = b.add(b.mul(b.add(begin, i * kConsumers), 2), 1);
+                         value = b.select(b.less(block, b.index(blocks)), value, lowest);
+                       }
+                       Value number =
+                           b.create<arith::BitcastOp>(b.getI32Type(), b.element(two, 2 * e + 1));
+                       // Columns ascend: the lowest wins a tie.
+                       Value take = larger(b, value, best[2 * r]);
+                       best[2 * r] = b.select(take, value, best[2 * r]);
+                       best[2 * r + 1] = b.select(take, number, best[2 * r + 1]);
+                     }
+                 return best;
+               });
+    for (int64_t r = 0; r < rows; ++r) {
+      Value token = reduceBest(best[2 * r], best[2 * r + 1]).second;
+      b.when(b.equal(thread, b.index(0)),
+             [&] { store(token, *outputs[0].memory, rowOf(r), rowOf(r)); });
+    }
+  };
+  Value one = b.index(1), some = b.less(one, frame.rows);
+  b.when(
+      some,
+      [&] {
+        b.loop(b.index(0), frame.rows, b.index(4), [&](Value first) { reduceRows(first, 4); });
+      },
+      [&] { b.loop(b.index(0), frame.rows, one, [&](Value first) { reduceRows(first, 1); }); });
 }
 
 /// One 32-bit mixing step (Wellons' lowbias32).

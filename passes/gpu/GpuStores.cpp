@@ -66,6 +66,17 @@ bool GpuEmitter::covers(Value value) {
   return first >= 0 && first < getColumns(value);
 }
 
+void GpuEmitter::clearColumns(const Memory &memory, Value row, Value column, Value valid) {
+  auto put = [&] {
+    Value place = position(column, memory.order);
+    if (memory.type.getElementType().isBF16())
+      place = b.div(place, 2);
+    Memory other = otherCopy(memory);
+    b.create<mk_cta::ClearFlaggedOp>(rowsAs(other, b.getI32Type()), ValueRange{row, place});
+  };
+  valid ? b.when(valid, put) : put();
+}
+
 void GpuEmitter::storeColumn(Value value, const Memory &memory, Value row, Column column,
                              Value valid) {
   auto put = [&] {
@@ -78,13 +89,33 @@ void GpuEmitter::storeColumn(Value value, const Memory &memory, Value row, Colum
 /// The pool's page, an i32, in which a row's keys and values go.
 Value GpuEmitter::pageOf(KvAppendOp op, Value row) {
   Value slot = readIndex(op.getSlots(), row), position = readIndex(op.getPositions(), row);
-  Value entry = b.add(b.mul(slot, options.getPagesPerSlot()), b.div(position, options.getPage()));
-  return readRequest("page_table", entry);
+  return pageAt(row, slot, b.div(position, options.getPage()));
 }
 
-ArrayRef<Value> GpuEmitter::earlyOf(const void *key) {
+Value GpuEmitter::pageAt(Value token, Value slot, Value number) {
+  auto here = [&] {
+    return b.read(shared(SharedLayout::kPageRows, {kMaxRows, SharedLayout::kPages}, b.getI32Type()),
+                  {token, number});
+  };
+  if (options.getPagesPerSlot() <= SharedLayout::kPages)
+    return here();
+  return b.choose(b.getI32Type(), b.less(number, b.index(SharedLayout::kPages)), here, [&] {
+    return readRequest("page_table", b.add(b.mul(slot, options.getPagesPerSlot()), number));
+  });
+}
+
+SmallVector<Value> GpuEmitter::earlyOf(const void *key) {
   auto found = early.find({groups.segment, key});
-  return found == early.end() ? ArrayRef<Value>() : ArrayRef<Value>(found->second);
+  if (found == early.end() || found->second.busy)
+    return {};
+  Early &entry = found->second;
+  if (!entry.body)
+    return entry.values;
+  entry.busy = true; // its body asks for the value itself
+  SmallVector<Value> result =
+      replay(settle(entry.words, entry.body, /*together=*/false), entry.body);
+  entry.busy = false;
+  return result;
 }
 
 /// Whether columns of both groups are needed for one of the result: those of a thread are not
@@ -106,7 +137,7 @@ void GpuEmitter::loadEarly(LinearOp linear, Value row, Value unit, Value inGroup
   eachSegment(unit, inGroup, [&](Value inside) {
     Value wanted = inside ? b.both(active, inside) : active;
     auto keep = [&](const void *key, TypeRange types, function_ref<SmallVector<Value>()> load) {
-      early[{groups.segment, key}] = b.choose(types, wanted, load, [&] {
+      early[{groups.segment, key}].values = b.choose(types, wanted, load, [&] {
         SmallVector<Value> zeros;
         for (Type type : types)
           zeros.push_back(b.create<arith::ConstantOp>(b.getZeroAttr(type)));
@@ -118,14 +149,31 @@ void GpuEmitter::loadEarly(LinearOp linear, Value row, Value unit, Value inGroup
       if (isa<AddOp, MulOp>(op) && covers(op.getResult(0)) && !meetsPartner(op.getResult(0))) {
         for (Value operand : op.getOperands())
           if (!dependsOnSums(operand) &&
-              !early.count({groups.segment, operand.getAsOpaquePointer()}))
-            keep(operand.getAsOpaquePointer(), TypeRange(f32()), [&] {
-              // A column that does not exist is not used; it must still be one that can be read.
-              Value column = b.sub(own, b.index(origin(op.getResult(0))));
-              column = b.max(b.index(0), b.min(column, b.index(getColumns(operand) - 1)));
-              return SmallVector<Value>{pull(operand, row, {column, 0})};
-            });
+              !early.count({groups.segment, operand.getAsOpaquePointer()})) {
+            // A column or row that does not exist is not used; it must still be one that can be
+            // read.
+            Value column = b.sub(own, b.index(origin(op.getResult(0))));
+            column = b.max(b.index(0), b.min(column, b.index(getColumns(operand) - 1)));
+            Value real = b.min(row, b.sub(rowCount(), b.index(1)));
+            Early entry;
+            entry.body = [=, this] { return SmallVector<Value>{pull(operand, real, {column, 0})}; };
+            entry.words = issue(entry.body);
+            if (entry.words.values.empty()) { // nothing that has to be looked at again
+              entry.values = entry.body();
+              entry.body = nullptr;
+            }
+            early[{groups.segment, operand.getAsOpaquePointer()}] = std::move(entry);
+          }
       } else if (auto rope = dyn_cast<RopeOp>(op); rope && covers(rope.getResult())) {
+        for (Operation &other : linear.getEpilogue().front())
+          if (auto same = dyn_cast<RopeOp>(other);
+              same && same != rope && same.getPositions() == rope.getPositions() &&
+              same.getFrequencies() == rope.getFrequencies() &&
+              same.getScale() == rope.getScale() && early.count({groups.segment, same}) &&
+              !early.count({groups.segment, rope}))
+            early[{groups.segment, rope}] = Early(early[{groups.segment, same}]);
+        if (early.count({groups.segment, rope}))
+          continue;
         keep(rope, TypeRange{f32(), f32()}, [&] {
           auto [sine, cosine] = angle(rope, row);
           return SmallVector<Value>{sine, cosine};
@@ -164,7 +212,7 @@ void GpuEmitter::storeCache(KvAppendOp op, Value row, bool second) {
       continue;
     auto put = [&] {
       Value position = readIndex(op.getPositions(), row);
-      ArrayRef<Value> loaded = earlyOf(op);
+      SmallVector<Value> loaded = earlyOf(op);
       Value pageNumber = b.toIndex(loaded.empty() ? pageOf(op, row) : loaded[0]);
       Value head = b.div(at(column), headDim), dim = b.rem(at(column), headDim);
       Value block = cacheBlock(type, layers.lookup(op.getCache()), pageNumber, head);
@@ -183,14 +231,30 @@ void GpuEmitter::storeCache(KvAppendOp op, Value row, bool second) {
 /// Stores what this thread has of every output of the unit; `second`: its column is in group B.
 void GpuEmitter::storeUnit(Value row, Value second) {
   auto half = [&](bool isSecond) {
+    // What several outputs need is computed once, in front of them; what none needs is dead code.
+    auto before = early;
+    if (!clearing && accumulator) {
+      accumulators = {accumulator(0), accumulator(1)};
+      for (auto &[key, entry] : early)
+        if (entry.body && key.first == groups.segment) {
+          entry.values = earlyOf(key.second);
+          entry.body = nullptr;
+        }
+    }
     for (Output &output : outputs) {
       Value value = output.value;
       Column column = isSecond ? groups.b : groups.a;
       Value valid = isSecond ? groups.validB : groups.validA;
+      if (clearing && !(output.memory && output.memory->flagged))
+        continue;
       if (auto linear = value.getDefiningOp<LinearOp>()) {
         unsigned number = cast<OpResult>(value).getResultNumber();
         if (linear.getEpilogue().empty()) {
-          auto put = [&] { store(accumulator(isSecond), *output.memory, row, at(column)); };
+          if (clearing) {
+            clearColumns(*output.memory, row, at(column), valid);
+            continue;
+          }
+          auto put = [&] { store(accumulators[isSecond], *output.memory, row, at(column)); };
           valid ? b.when(valid, put) : put();
           continue;
         }
@@ -205,8 +269,13 @@ void GpuEmitter::storeUnit(Value row, Value second) {
       // Group B has no column of its own in a value that joined the two (glu).
       if (!covers(value) || (isSecond && column.constant - origin(value) >= getColumns(value)))
         continue;
-      storeColumn(value, *output.memory, row, column, valid);
+      if (clearing)
+        clearColumns(*output.memory, row, at(column + -origin(value)), valid);
+      else
+        storeColumn(value, *output.memory, row, column, valid);
     }
+    accumulators = {};
+    early = before;
   };
   b.when(second, [&] { half(true); }, [&] { half(false); });
 }
@@ -216,12 +285,13 @@ FailureOr<RingPlace> GpuEmitter::emitColumns() {
     if (!isa<SliceOp, AddOp, MulOp, SiluOp, GluOp, RopeOp, SelectRowsOp, EmbeddingOp, CombineOp,
              KvAppendOp>(op))
       return refuse(&op, "has no body of its own: it is expected before or after a product");
+  clearUnits();
   Value begin = field("begin"), units = b.sub(field("end"), begin);
   Value count = b.mul(b.mul(units, rowCount()), 2 * kLanes);
   b.loop(thread, count, b.index(kConsumers), [&](Value i) {
-    Value quarter = b.rem(i, 2 * kLanes), rest = b.div(i, 2 * kLanes);
-    Value unit = b.add(begin, b.createOrFold<arith::RemUIOp>(rest, units));
-    Value row = b.createOrFold<arith::DivUIOp>(rest, units);
+    Value quarter = b.rem(i, 2 * kLanes);
+    auto [row, inRow] = b.divide32(b.div(i, 2 * kLanes), units);
+    Value unit = b.add(begin, inRow);
     forSegments(unit, b.rem(quarter, kLanes), [&] {
       storeUnit(row, b.create<arith::CmpIOp>(arith::CmpIPredicate::uge, quarter, b.index(kLanes)));
     });

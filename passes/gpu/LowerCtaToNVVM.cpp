@@ -116,18 +116,51 @@ struct LowerCtaToNVVM : mk::impl::LowerCtaToNVVMBase<LowerCtaToNVVM> {
               result = descriptor(b, cast<MemRefType>(op->getResult(0).getType()), address);
               return true;
             })
+            .Case([&](mk_cta::ThreadOp) {
+              Value number = assembly(b, b.getI32Type(), "mov.u32 $0, %tid.x;", "=r", {});
+              result = b.toIndex(b.create<arith::ExtUIOp>(b.getI64Type(), number));
+              return true;
+            })
             .Case([&](mk_cta::PollOp) {
               result = poll(b, op);
               return true;
             })
-            .Case([&](mk_cta::SignalOp) {
+            .Case([&](mk_cta::ArriveOp) {
               Value events = loadWord(b, operand(0), "events");
-              increment(b,
-                        b.create<arith::AddIOp>(events, toI64(b, b.mul(operand(1), kEventBytes))));
+              Value place =
+                  b.create<arith::AddIOp>(events, toI64(b, b.mul(operand(1), kEventBytes)));
+              assembly(b, Type(),
+                       "{ .reg .pred hint; setp.ne.u32 hint, $1, 0; "
+                       "@hint red.relaxed.gpu.global.add.u64 [$0], 1; "
+                       "@!hint red.release.gpu.global.add.u64 [$0], 1; }",
+                       "l,r", {place, b.create<arith::ExtUIOp>(b.getI32Type(), operand(2))});
               return true;
             })
             .Case([&](mk_cta::PublishStepOp) {
-              increment(b, loadWord(b, operand(0), "step"));
+              assembly(b, Type(), "red.release.gpu.global.add.u64 [$0], 1;", "l",
+                       {loadWord(b, operand(0), "step")});
+              return true;
+            })
+            .Case([&](mk_cta::LoadFlaggedOp load) {
+              result = loadFlagged(b, load);
+              return true;
+            })
+            .Case([&](mk_cta::StoreFlaggedOp store) {
+              Value none = b.equal(store.getWord(), b.integer(-1));
+              Value word = b.select(none, b.integer(INT32_MAX), store.getWord());
+              assembly(b, Type(), "st.relaxed.gpu.global.u32 [$0], $1;", "l,r",
+                       {address(b, store.getMemory(), store.getIndices()), word});
+              return true;
+            })
+            .Case([&](mk_cta::ClearFlaggedOp clear) {
+              assembly(b, Type(), "st.relaxed.gpu.global.u32 [$0], $1;", "l,r",
+                       {address(b, clear.getMemory(), clear.getIndices()), b.integer(-1)});
+              return true;
+            })
+            .Case([&](mk_cta::LookAgainOp) {
+              auto [since, again] = lookAgain(b, op);
+              op->getResult(1).replaceAllUsesWith(again);
+              result = since;
               return true;
             })
             .Case([&](mk_cta::PostOp post) {
@@ -308,8 +341,38 @@ struct LowerCtaToNVVM : mk::impl::LowerCtaToNVVMBase<LowerCtaToNVVM> {
     return b.create<arith::TruncIOp>(b.getI32Type(), toI64(b, b.add(base, b.mul(i, bytes))));
   }
 
-  void increment(GpuBuilder &b, Value address) {
-    assembly(b, Type(), "red.release.gpu.global.add.u64 [$0], 1;", "l", {address});
+  /// The address, an i64, of an element in global memory.
+  Value address(GpuBuilder &b, Value memory, ValueRange indices) {
+    auto type = cast<MemRefType>(memory.getType());
+    SmallVector<int64_t> strides;
+    int64_t offset, bytes = 4;
+    if (auto vector = dyn_cast<VectorType>(type.getElementType()))
+      bytes *= vector.getNumElements();
+    (void)getStridesAndOffset(type, strides, offset);
+    Value place = b.index(0);
+    for (auto [index, stride] : llvm::zip_equal(indices, strides))
+      place = b.add(place, b.mul(index, stride * bytes));
+    Value base = b.create<memref::ExtractAlignedPointerAsIndexOp>(memory);
+    return toI64(b, b.add(base, place));
+  }
+
+  Value loadFlagged(GpuBuilder &b, mk_cta::LoadFlaggedOp op) {
+    Value from = address(b, op.getMemory(), op.getIndices());
+    auto vector = dyn_cast<VectorType>(op.getResult().getType());
+    if (!vector)
+      return assembly(b, b.getI32Type(), "ld.relaxed.gpu.global.u32 $0, [$1];", "=r,l", {from});
+    int64_t count = vector.getNumElements();
+    auto type =
+        LLVM::LLVMStructType::getLiteral(&getContext(), SmallVector<Type>(count, b.getI32Type()));
+    Value words =
+        count == 4
+            ? assembly(b, type, "ld.relaxed.gpu.global.v4.u32 {$0, $1, $2, $3}, [$4];",
+                       "=r,=r,=r,=r,l", {from})
+            : assembly(b, type, "ld.relaxed.gpu.global.v2.u32 {$0, $1}, [$2];", "=r,=r,l", {from});
+    SmallVector<Value> elements;
+    for (int64_t i = 0; i < count; ++i)
+      elements.push_back(b.create<LLVM::ExtractValueOp>(words, ArrayRef<int64_t>{i}));
+    return b.pack(elements);
   }
 
   Value await(GpuBuilder &b, mk_cta::RingAwaitOp op) {
@@ -333,25 +396,59 @@ struct LowerCtaToNVVM : mk::impl::LowerCtaToNVVMBase<LowerCtaToNVVM> {
     return b.create<arith::CmpIOp>(arith::CmpIPredicate::ne, free, b.integer(0));
   }
 
+  Value clock(GpuBuilder &b) {
+    return assembly(b, b.getI64Type(), "mov.u64 $0, %globaltimer;", "=l", {});
+  }
+
+  /// Writes the worker's line of the stall block.
+  void reportStall(GpuBuilder &b, Value context, Value worker, Value number, Value event,
+                   Value seen) {
+    Value line =
+        b.create<arith::AddIOp>(loadWord(b, context, "stall"), toI64(b, b.mul(worker, 32)));
+    assembly(b, Type(),
+             "st.relaxed.sys.global.u64 [$0+8], $1; st.relaxed.sys.global.u64 [$0+16], $2; "
+             "st.relaxed.sys.global.u64 [$0+24], $3; st.release.sys.global.u64 [$0], 1;",
+             "l,l,l,l", {line, toI64(b, number), toI64(b, event), seen});
+  }
+
+  std::pair<Value, Value> lookAgain(GpuBuilder &b, Operation *op) {
+    Value context = op->getOperand(0), overdue = op->getOperand(3), begin = op->getOperand(4);
+    auto compare = [&](arith::CmpIPredicate predicate, Value x, Value y) -> Value {
+      return b.create<arith::CmpIOp>(predicate, x, y);
+    };
+    Value zero = b.integer(0, 64), limit = loadWord(b, context, "stall_ns"), now = clock(b);
+    Value since = b.select(b.equal(begin, zero), now, begin);
+    Value late = compare(arith::CmpIPredicate::ugt, b.create<arith::SubIOp>(now, since), limit);
+    late = b.both(late, compare(arith::CmpIPredicate::ne, limit, zero));
+    Value flag = element(b, overdue, b.index(0));
+    b.when(late, [&] {
+      reportStall(b, context, op->getOperand(1), op->getOperand(2), b.index(-2), zero);
+      assembly(b, Type(), "st.volatile.shared.u32 [$0], 1;", "r", {flag});
+    });
+    Value given = assembly(b, b.getI32Type(), "ld.volatile.shared.u32 $0, [$1];", "=r,r", {flag});
+    return {since, b.equal(given, b.integer(0))};
+  }
+
   /// Looks a few thousand times, then at the clock, and so on.
   Value poll(GpuBuilder &b, Operation *op) {
     Value context = op->getOperand(0), worker = op->getOperand(1), number = op->getOperand(2),
-          event = op->getOperand(3), target = toI64(b, op->getOperand(4));
+          event = op->getOperand(3), target = toI64(b, op->getOperand(4)),
+          hint = b.create<arith::ExtUIOp>(b.getI32Type(), op->getOperand(5));
     Type i64 = b.getI64Type();
     Value ofSteps = b.less(event, b.index(0));
     Value counter = b.create<arith::AddIOp>(loadWord(b, context, "events"),
                                             toI64(b, b.mul(event, kEventBytes)));
-    Value address = b.select(ofSteps, loadWord(b, context, "step"), counter);
+    Value place = b.select(ofSteps, loadWord(b, context, "step"), counter);
     Value zero = b.integer(0, 64), limit = loadWord(b, context, "stall_ns");
     auto look = [&]() -> Value {
       return assembly(b, i64,
-                      "{ .reg .pred done; .reg .u32 left; mov.u32 left, 4096; again: "
-                      "ld.acquire.gpu.global.u64 $0, [$1]; setp.ge.u64 done, $0, $2; "
+                      "{ .reg .pred done, hint; .reg .u32 left; setp.ne.u32 hint, $3, 0; "
+                      "mov.u32 left, 4096; again: @hint ld.relaxed.gpu.global.u64 $0, [$1]; "
+                      "@!hint ld.acquire.gpu.global.u64 $0, [$1]; setp.ge.u64 done, $0, $2; "
                       "@done bra out; sub.u32 left, left, 1; setp.eq.u32 done, left, 0; "
                       "@!done bra again; out: }",
-                      "=&l,l,l", {address, target});
+                      "=&l,l,l,r", {place, target, hint});
     };
-    auto clock = [&] { return assembly(b, i64, "mov.u64 $0, %globaltimer;", "=l", {}); };
     auto compare = [&](arith::CmpIPredicate predicate, Value x, Value y) -> Value {
       return b.create<arith::CmpIOp>(predicate, x, y);
     };
@@ -364,7 +461,7 @@ struct LowerCtaToNVVM : mk::impl::LowerCtaToNVVMBase<LowerCtaToNVVM> {
           return b.both(early, b.equal(at[2], b.integer(0, 1)));
         },
         [&](ValueRange at) {
-          Value now = clock();
+          Value now = clock(b);
           Value begin = b.select(b.equal(at[1], zero), now, at[1]);
           Value late =
               compare(arith::CmpIPredicate::ugt, b.create<arith::SubIOp>(now, begin), limit);
@@ -372,14 +469,8 @@ struct LowerCtaToNVVM : mk::impl::LowerCtaToNVVMBase<LowerCtaToNVVM> {
           return SmallVector<Value>{look(), begin, b.both(late, limited)};
         });
     Value arrived = compare(arith::CmpIPredicate::uge, state[0], target);
-    b.when(b.equal(arrived, b.integer(0, 1)), [&] {
-      Value line =
-          b.create<arith::AddIOp>(loadWord(b, context, "stall"), toI64(b, b.mul(worker, 32)));
-      assembly(b, Type(),
-               "st.relaxed.sys.global.u64 [$0+8], $1; st.relaxed.sys.global.u64 [$0+16], $2; "
-               "st.relaxed.sys.global.u64 [$0+24], $3; st.release.sys.global.u64 [$0], 1;",
-               "l,l,l,l", {line, toI64(b, number), toI64(b, event), state[0]});
-    });
+    b.when(b.equal(arrived, b.integer(0, 1)),
+           [&] { reportStall(b, context, worker, number, event, state[0]); });
     return arrived;
   }
 };

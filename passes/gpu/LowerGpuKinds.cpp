@@ -54,15 +54,15 @@ struct LowerGpuKinds : mk::impl::LowerGpuKindsBase<LowerGpuKinds> {
     Type index = b.getIndexType(), i32 = b.getI32Type();
     auto type =
         b.getFunctionType({b.getType<mk_cta::ContextType>(), b.getType<mk_cta::InstructionType>(),
-                           index, index, index, i32, i32, i32},
+                           index, index, index, index, index, i32, i32, i32},
                           {i32, i32, i32});
     auto function = b.create<func::FuncOp>(kind.getSymName(), type);
     function.setPrivate();
     Block *entry = function.addEntryBlock();
     b.setInsertionPointToStart(entry);
     auto argument = [&](unsigned i) { return entry->getArgument(i); };
-    GpuFrame frame{argument(0), argument(1), argument(2),
-                   argument(3), argument(4), {argument(5), argument(6), argument(7)}};
+    GpuFrame frame{argument(0), argument(1), argument(2), argument(3),
+                   argument(4), argument(5), argument(6), {argument(7), argument(8), argument(9)}};
     FailureOr<RingPlace> ring = GpuEmitter(b, program, kind, layout, frame).emit();
     if (failed(ring))
       return failure();

@@ -44,7 +44,7 @@ def OrderColumns : Pass<"mk-order-columns", "::mlir::ModuleOp"> {
 def LowerGpuKinds : Pass<"mk-lower-gpu-kinds", "::mlir::ModuleOp"> {
   let summary = "turn each kind into a function that the threads of a CTA run";
   let description = [{
-    Writes one `func.func @<kind>(context, instruction, worker, tokens, rows, ring)` per `mk_task.kind`, beside the
+    Writes one `func.func @<kind>(context, instruction, number, worker, step, tokens, rows, ring)` per `mk_task.kind`, beside the
     program; the function gives the ring's next place. A `tiles` kind becomes: fragments of the rows, loaded
     once from memory to registers; for each tile in the ring tensor core products; sums added across the warps in
     fixed order; the epilogue, a column a thread. Also sets the program's `scratch`, here all of the shared memory.
@@ -63,9 +63,8 @@ def LowerGpuKinds : Pass<"mk-lower-gpu-kinds", "::mlir::ModuleOp"> {
     }
     mk_task.family @twice kind(@double) [@in] -> [@out]
     // is followed by, beside the program and after canonicalization
-    func.func private @double(%context: !mk_cta.context, %i: !mk_cta.instruction, %worker: index, %tokens: index, ...
-      %number = nvvm.read.ptx.sreg.tid.x : i32
-      %thread = arith.index_cast %number : i32 to index
+    func.func private @double(%context: !mk_cta.context, %i: !mk_cta.instruction, %number: index, %worker: index, %step: index, %tokens: index, ...
+      %thread = mk_cta.thread
       ...
       %begin = mk_cta.field %i, "begin"[0]
       %end = mk_cta.field %i, "end"[0]
@@ -99,7 +98,7 @@ def BuildKernel : Pass<"mk-build-kernel", "::mlir::ModuleOp"> {
     `mk_task.program` is erased.
 
     ```mlir
-    func.func private @first(!mk_cta.context, !mk_cta.instruction, index, index, index, i32, i32, i32) -> (i32, i32, i32)
+    func.func private @first(!mk_cta.context, !mk_cta.instruction, index, index, index, index, index, i32, i32, i32) -> (i32, i32, i32)
     mk_task.program @step {
       mk_task.kind @first class(columns) domain(tokens) units(1) {
       ^bb0(%x: tensor<?x32xf32>):
@@ -109,7 +108,7 @@ def BuildKernel : Pass<"mk-build-kernel", "::mlir::ModuleOp"> {
       mk_task.table counts [0] kinds [@first] families [] events [] words dense<-1> : tensor<1x1x32xi32>
     }
     // becomes, after canonicalization
-    func.func @mk_main(%context: !mk_cta.context) attributes {mk.kernel = 288 : i32} {
+    func.func @mk_main(%context: !mk_cta.context) attributes {mk.kernel = 384 : i32} {
       ...
       %block = nvvm.read.ptx.sreg.ctaid.x : i32
       %worker = arith.index_cast %block : i32 to index
@@ -133,7 +132,7 @@ def BuildKernel : Pass<"mk-build-kernel", "::mlir::ModuleOp"> {
             ...
             nvvm.barrier ...
             ...
-            mk_cta.signal %context, ...
+            mk_cta.arrive %context, ...
           ...
           mk_cta.poll %context, %worker, ...
       ...
@@ -185,7 +184,7 @@ def LowerCtaToNVVM : Pass<"mk-lower-cta-to-nvvm", "::mlir::ModuleOp"> {
     **Requires** `mk-build-kernel`. **Ensures** no `mk_cta` op or type is left.
 
     ```mlir
-    mk_cta.signal %context, %event
+    mk_cta.arrive %context, %event, %hint
     // becomes, after canonicalization
     %line = arith.constant 64 : index
     %field = llvm.getelementptr %context[16] : (!llvm.ptr) -> !llvm.ptr, i8
@@ -193,7 +192,8 @@ def LowerCtaToNVVM : Pass<"mk-lower-cta-to-nvvm", "::mlir::ModuleOp"> {
     %offset = arith.muli %event, %line : index
     %byte = arith.index_cast %offset : index to i64
     %counter = arith.addi %events, %byte : i64
-    llvm.inline_asm ... "red.release.gpu.global.add.u64 [$0], 1;", "l,~{memory}" %counter : (i64) -> ()
+    %bit = arith.extui %hint : i1 to i32
+    llvm.inline_asm ... "{ .reg .pred hint; setp.ne.u32 hint, $1, 0; @hint red.relaxed.gpu.global.add.u64 [$0], 1; @!hint red.release.gpu.global.add.u64 [$0], 1; }", "l,r,~{memory}" %counter, %bit : (i64, i32) -> ()
     ```
   }];
   let dependentDialects = ["::mlir::LLVM::LLVMDialect", "::mlir::NVVM::NVVMDialect", "::mlir::arith::ArithDialect",
@@ -208,11 +208,11 @@ def MarkKernels : Pass<"mk-mark-kernels", "::mlir::ModuleOp"> {
     multiprocessor. Only a `llvm.func` can say so, hence the attribute until then.
 
     ```mlir
-    llvm.func @f() attributes {mk.kernel = 288 : i32} {
+    llvm.func @f() attributes {mk.kernel = 384 : i32} {
       llvm.return
     }
     // becomes
-    llvm.func @f() attributes {nvvm.kernel, nvvm.maxntid = array<i32: 288>, nvvm.minctasm = 1 : i32} {
+    llvm.func @f() attributes {nvvm.kernel, nvvm.maxntid = array<i32: 384>, nvvm.minctasm = 1 : i32} {
     ```
   }];
   let dependentDialects = ["::mlir::LLVM::LLVMDialect", "::mlir::NVVM::NVVMDialect"];

@@ -74,6 +74,21 @@ static SmallVector<int64_t> balance(int64_t units, double cost, ArrayRef<double>
   return bounds;
 }
 
+/// Every worker the same number of units, and those with the least load one more. Where an operator
+/// takes a worker but a few units, all others wait for who has one more than these.
+static SmallVector<int64_t> deal(int64_t units, ArrayRef<double> load) {
+  int64_t workers = load.size(), rest = units % workers;
+  SmallVector<int64_t> byLoad(workers);
+  std::iota(byLoad.begin(), byLoad.end(), 0);
+  llvm::stable_sort(byLoad, [&](int64_t a, int64_t b) { return load[a] < load[b]; });
+  SmallVector<int64_t> bounds(workers + 1, units / workers);
+  bounds[0] = 0;
+  for (int64_t worker : ArrayRef<int64_t>(byLoad).take_front(rest))
+    ++bounds[worker + 1];
+  std::partial_sum(bounds.begin(), bounds.end(), bounds.begin());
+  return bounds;
+}
+
 /// Units that only one worker together may run: those of one block of a partial maximum.
 static int64_t getGranule(KindOp kind, int64_t lanes) {
   int64_t granule = 1;
@@ -110,7 +125,9 @@ static FailureOr<Assignment> assign(ProgramOp program, const CostModel &cost) {
     if (kind.getKindClass() == KindClass::tiles) {
       int64_t granule = getGranule(kind, cost.target.getLanes());
       unit *= granule;
-      cut.bounds = balance(llvm::divideCeil(units, granule), unit, assignment.load);
+      int64_t granules = llvm::divideCeil(units, granule);
+      cut.bounds = cost.target.isGpu() ? deal(granules, assignment.load)
+                                       : balance(granules, unit, assignment.load);
       for (int64_t &bound : cut.bounds)
         bound = std::min(bound * granule, units);
       unit /= granule;
@@ -152,7 +169,7 @@ static void createTasks(ProgramOp program, const Assignment &assignment) {
         builder.create<TaskOp>(
             FamilyOp(cut.family).getLoc(), FlatSymbolRefAttr::get(FamilyOp(cut.family)),
             builder.getI64IntegerAttr(cut.bounds[w]), builder.getI64IntegerAttr(cut.bounds[w + 1]),
-            builder.getI64IntegerAttr(w), none, none, none, IntegerAttr());
+            builder.getI64IntegerAttr(w), none, none, /*hints=*/ArrayAttr(), none, IntegerAttr());
 }
 
 namespace {

@@ -129,6 +129,12 @@ LogicalResult TableBuilder::append(TaskOp task) {
     waits.push_back({event, 0});
   for (Attribute event : task.getPrevious())
     waits.push_back({event, 1});
+  if (auto hints = task.getHints())
+    for (Attribute event : *hints)
+      waits.push_back({event, 0});
+  auto isHint = [&](Attribute event) { return cast<EventOp>(declarations[event]).getHint(); };
+  if (!task.getSignals().empty() && isHint(task.getSignals()[0]))
+    instruction[field_hints] = 1;
   std::vector<Instruction> &list = workers[task.getWorker()];
   for (ArrayRef<std::pair<Attribute, int32_t>> rest = waits;; rest = rest.drop_front(kMaxWaits)) {
     bool last = rest.size() <= size_t(kMaxWaits);
@@ -144,6 +150,8 @@ LogicalResult TableBuilder::append(TaskOp task) {
       next[field_wait_event + i] = events.numbers[wait.first];
       next[field_wait_arrivals + i] = cast<EventOp>(declarations[wait.first]).getArrivals();
       next[field_wait_lag + i] = wait.second;
+      if (isHint(wait.first))
+        next[field_hints] |= 2 << i;
     }
     list.push_back(next);
     if (last)

@@ -206,8 +206,9 @@ LogicalResult Former::formFamily(Operation *op) {
 
 void Former::finish() {
   builder.setInsertionPoint(func);
-  auto program = builder.create<ProgramOp>(func.getLoc(), func.getSymNameAttr(), IntegerAttr(),
-                                           IntegerAttr(), IntegerAttr(), IntegerAttr());
+  auto program =
+      builder.create<ProgramOp>(func.getLoc(), func.getSymNameAttr(), IntegerAttr(), IntegerAttr(),
+                                IntegerAttr(), IntegerAttr(), IntegerAttr());
   Block &body = program.getBody().emplaceBlock();
   for (Block *section : {&requests, &caches, &weights.section, &buffers, &kinds.section, &families})
     body.getOperations().splice(body.end(), section->getOperations());

@@ -19,10 +19,12 @@ struct EventPlan {
   std::vector<int> familyOf;            // by task
   std::vector<int> firstTask, lastTask; // by family
   std::vector<std::set<int>> waits[2];  // by lag, by task: families
+  std::vector<std::set<int>> hints;     // by task: families that write flagged buffers for it
   std::vector<bool> awaited;            // by family
 
   LogicalResult collect(ProgramOp program, AccessAnalysis &analysis);
   LogicalResult findDependencies(AccessAnalysis &analysis);
+  void separateSteps(AccessAnalysis &analysis);
   void guardEvents();
   void apply(ProgramOp program);
 };
@@ -53,6 +55,7 @@ LogicalResult EventPlan::collect(ProgramOp program, AccessAnalysis &analysis) {
   }
   for (auto &set : waits)
     set.resize(tasks.size());
+  hints.resize(tasks.size());
   awaited.resize(families.size());
   return success();
 }
@@ -89,13 +92,47 @@ LogicalResult EventPlan::findDependencies(AccessAnalysis &analysis) {
                                                     << " of one family touch the same columns of '"
                                                     << name << "', one of them writing";
         }
-        if (step == 1 && earlier.worker != point.worker) {
+        const MemoryObject &object = analysis.getObjects()[conflict.laterObject];
+        bool flagged = object.flagged;
+        if ((flagged && earlier.step != step) ||
+            (object.forwarded && conflict.earlierWrites != conflict.laterWrites))
+          return; // see separateSteps
+        if (step == 1 && earlier.worker != point.worker && flagged && conflict.earlierWrites &&
+            !conflict.laterWrites) {
+          hints[i].insert(earlier.family);
+          awaited[earlier.family] = true;
+        } else if (step == 1 && earlier.worker != point.worker) {
           waits[1 - earlier.step][i].insert(earlier.family);
           awaited[earlier.family] = true;
         }
       });
     }
   return result;
+}
+
+/// Whoever uses a flagged buffer or a forwarded cache waits for all that have used it in the step
+/// before.
+void EventPlan::separateSteps(AccessAnalysis &analysis) {
+  std::vector<std::set<int>> users(analysis.getObjects().size()); // families
+  auto eachUse = [&](auto &&body) {
+    for (auto [i, task] : llvm::enumerate(tasks))
+      for (const Access &access :
+           analysis.getAccesses(families[familyOf[i]], task.getBegin(), task.getEnd()))
+        if (const MemoryObject &object = analysis.getObjects()[access.object];
+            object.flagged || object.forwarded)
+          body(i, access.object);
+  };
+  eachUse([&](int i, unsigned object) { users[object].insert(familyOf[i]); });
+  eachUse([&](int i, unsigned object) {
+    for (int family : users[object]) {
+      bool own = firstTask[family] == lastTask[family] &&
+                 tasks[firstTask[family]].getWorker() == tasks[i].getWorker();
+      if (!own) {
+        waits[1][i].insert(family);
+        awaited[family] = true;
+      }
+    }
+  });
 }
 
 /// Without a guard a fast worker's signal of the next step could stand in for a slow worker's of
@@ -122,8 +159,9 @@ void EventPlan::apply(ProgramOp program) {
     if (!awaited[i])
       continue;
     builder.setInsertionPoint(tasks.front());
-    auto event = builder.create<EventOp>(family.getLoc(), (family.getSymName() + ".done").str(),
-                                         lastTask[i] - firstTask[i] + 1);
+    auto event = builder.create<EventOp>(
+        family.getLoc(), builder.getStringAttr(family.getSymName() + ".done"),
+        /*hint=*/UnitAttr(), builder.getI64IntegerAttr(lastTask[i] - firstTask[i] + 1));
     events[i] =
         FlatSymbolRefAttr::get(context, symbols.insert(event, Block::iterator(tasks.front())));
   }
@@ -136,6 +174,12 @@ void EventPlan::apply(ProgramOp program) {
   for (auto [i, task] : llvm::enumerate(tasks)) {
     task.setWaitsAttr(attribute(waits[0][i]));
     task.setPreviousAttr(attribute(waits[1][i]));
+    // What a task waits for in any case it needs no hint for.
+    std::set<int> &only = hints[i];
+    for (int family : waits[0][i])
+      only.erase(family);
+    if (!only.empty())
+      task.setHintsAttr(attribute(only));
     task.setSignalsAttr(awaited[familyOf[i]] ? attribute({familyOf[i]}) : builder.getArrayAttr({}));
   }
 }
@@ -148,6 +192,7 @@ struct InferEvents : impl::InferEventsBase<InferEvents> {
       if (failed(analysis) || failed(plan.collect(program, *analysis)) ||
           failed(plan.findDependencies(*analysis)))
         return signalPassFailure();
+      plan.separateSteps(*analysis);
       plan.guardEvents();
       plan.apply(program);
     }

@@ -83,7 +83,8 @@ def AssignWorkers : Pass<"mk-assign-workers", "::mlir::ModuleOp"> {
     Each family is cut into at most one range of units per worker. The cut balances bytes over the whole
     program, not per family: a family of 3 units on 2 workers leaves one of them 1 unit behind, and the next
     family's cut makes up for it. That is worth it because a worker that is ahead streams the weights of
-    later families while it waits. Families too small to be worth an event run on one worker.
+    later families while it waits. On a GPU, where a worker has a few units of a family, no worker gets two more
+    than another. Families too small to be worth an event run on one worker.
 
     **Requires** `units` on every kind (`mk-tile`) and `mk.target`.
     **Ensures** every unit is in exactly one `mk_task.task`; tasks stand in program order without waits.
@@ -98,15 +99,46 @@ def AssignWorkers : Pass<"mk-assign-workers", "::mlir::ModuleOp"> {
   let options = [Option<"dump", "dump", "bool", "false", "print the plan to standard error">];
 }
 
+def FlagBuffers : Pass<"mk-flag-buffers", "::mlir::ModuleOp"> {
+  let summary = "let rows between tasks of a GPU say themselves that they are there";
+  let description = [{
+    A release waits until the memory has taken all that the CTA wrote, and that stands in line behind the bytes
+    that the loader has on their way; with the acquire it costs about as much as a small operator. Words that
+    say themselves whether they have been written need neither (see `mk_task.buffer`). A buffer gets such words
+    if one family of tiles, columns or attention writes it and such families alone read it, and if its rows
+    are short enough to be cleared in every step. For a CPU the pass does nothing.
+
+    **Requires** `mk-form-tasks` and `mk.target`. **Ensures** `flagged` on these buffers; values are unchanged.
+
+    ```mlir
+    mk_task.buffer @x domain(tokens) : tensor<?x64xf32>
+    mk_task.buffer @a domain(tokens) : tensor<?x64xf32>
+    mk_task.buffer @logits domain(tokens) : tensor<?x64xf32>
+    mk_task.kind @silu class(columns) domain(tokens) {
+    ^bb0(%x: tensor<?x64xf32>):
+      %y = mk.silu %x : (tensor<?x64xf32>) -> tensor<?x64xf32>
+      mk.yield %y : tensor<?x64xf32>
+    }
+    mk_task.family @first kind(@silu) [@x] -> [@a]
+    mk_task.family @second kind(@silu) [@a] -> [@logits]
+    // becomes
+    mk_task.buffer @x domain(tokens) : tensor<?x64xf32>
+    mk_task.buffer @a flagged domain(tokens) : tensor<?x64xf32>
+    mk_task.buffer @logits domain(tokens) : tensor<?x64xf32>
+    ```
+  }];
+}
+
 def PlanMemory : Pass<"mk-plan-memory", "::mlir::ModuleOp"> {
   let summary = "give every activation buffer its bytes";
   let description = [{
     A buffer's bytes are free again after the last family that reads it, and the smallest free gap that fits
     serves the next one: the arena stays near the size of one layer's activations, and so in cache. Buffers
-    that the host reads (`@logits`, `@next`) and results that nobody reads keep their bytes to themselves.
+    that the host reads (`@logits`, `@next`) and results that nobody reads keep their bytes to themselves. So do
+    flagged buffers, which are written once a step and lie at the end, twice.
 
     **Requires** families in program order (`mk-form-tasks`) and `mk.options`.
-    **Ensures** an `offset` on every buffer and `activations` on the program. Reuse orders tasks that would
+    **Ensures** an `offset` on every buffer, `activations` and `flagged` on the program. Reuse orders tasks that would
     be free otherwise; `mk-infer-events` sees it, since it works on bytes.
 
     ```mlir
@@ -202,6 +234,10 @@ def InferEvents : Pass<"mk-infer-events", "::mlir::ModuleOp"> {
     event, so that signals of two steps never mix in one count. Nothing is left out because something else
     implies it; that is the work of `mk-elide-events`.
 
+    What a task reads of flagged buffers it waits for by `hints`. A copy of these is used in every second step
+    only, and nothing in its words tells the fourth step from the second: so all that use the buffer in a step
+    come after all that used it in the step before.
+
     **Requires** a worker for every task and an offset for every buffer; the tasks of a family stand together.
     **Ensures** that every order of running the tasks that obeys the waits gives what the model's order gives.
 
@@ -225,7 +261,8 @@ def ElideEvents : Pass<"mk-elide-events", "::mlir::ModuleOp"> {
     A wait costs a poll of shared memory before the task may begin, an event a write that other workers
     must see. A wait is implied if everything it waits for is known to have ended from the worker's earlier
     tasks and from the task's other waits; what is left is the transitive reduction of the order. An event
-    that nobody waits for is removed with its signals.
+    that nobody waits for is removed with its signals, and one that only hints wait for becomes a hint. What a
+    hint implies orders no memory, so waits are only implied by waits, hints by both.
 
     Vector clocks over two steps decide this: for each task and worker, how many of that worker's tasks
     have ended before. That is linear in tasks times workers.
@@ -264,6 +301,8 @@ def VerifySchedule : Pass<"mk-verify-schedule", "::mlir::ModuleOp"> {
        alone, in the model's order: the order of the `mk_task.family` ops within a step, and step by step.
        Within a family there is no order, so its tasks never conflict. Consecutive steps are enough: task
        a of step s before b of step s + 1 gives a before b of every later step, as a worker's program runs on.
+       A flagged buffer has its own rules: one family writes it, no task of a step before may still use it
+       by events alone; within a step what is read is written, by tasks that waits and hints put before.
     5. *No loss.* In the model's order no task finds its bytes written over as another object, no task uses
        one byte as two objects, and a unit that works in place reads only columns that no other unit writes.
 
@@ -293,9 +332,10 @@ def PrintAccesses : Pass<"mk-print-accesses", "::mlir::ModuleOp"> {
     anything. The module is unchanged.
 
     ```json
-    { "program": "step", "objects": [ { "name": "x", "space": 1, "begin": 0, "end": 1024, "columns": 64 } ],
-      "workers": [ [ { "family": 0, "name": "produce", "units": [0, 2], "waits": [], "signal": 0,
-        "accesses": [ { "object": 0, "write": true, "shares": false, "columns": [[0, 64]] } ] } ] ] }
+    { "program": "step", "objects": [ { "name": "x", "space": 1, "begin": 0, "end": 1024, "columns": 64,
+        "flagged": false, "forwarded": false } ],
+      "workers": [ [ { "family": 0, "name": "produce", "units": [0, 2], "waits": [], "ends": false, "signal": 0,
+        "accesses": [ { "object": 0, "write": true, "shares": false, "early": false, "columns": [[0, 64]] } ] } ] ] }
     ```
   }];
 }

@@ -23,7 +23,8 @@ struct Lifetime {
 
 struct MemoryPlan {
   SmallVector<Lifetime> lifetimes; // ascending by `first`
-  int64_t total = 0;
+  SmallVector<Lifetime> flagged;   // behind all others
+  int64_t total = 0, copy = 0;     // bytes of all, and of one copy of the flagged ones
 
   /// No two buffers that are alive together share bytes.
   LogicalResult verify() const;
@@ -107,7 +108,7 @@ LogicalResult MemoryPlan::verify() const {
 
 void MemoryPlan::dump(raw_ostream &os) const {
   os << "memory plan: " << total << " bytes\n";
-  for (const Lifetime &l : lifetimes)
+  for (const Lifetime &l : llvm::concat<const Lifetime>(lifetimes, flagged))
     os << "  [" << l.offset << ", " << l.offset + l.bytes << ") families " << l.first << " to "
        << l.last << ": @" << BufferOp(l.buffer).getSymName() << "\n";
 }
@@ -155,14 +156,22 @@ static MemoryPlan planMemory(SmallVector<Lifetime> lifetimes) {
   FreeList free;
   std::multimap<int64_t, Lifetime> alive; // by last use
   for (Lifetime &lifetime : lifetimes) {
+    if (lifetime.buffer.getFlagged()) {
+      plan.flagged.push_back(lifetime);
+      continue;
+    }
     for (auto it = alive.begin(); it != alive.end() && it->first < lifetime.first;
          it = alive.erase(it))
       free.give(it->second.offset, it->second.bytes);
     lifetime.offset = free.take(lifetime.bytes);
     alive.insert({lifetime.last, lifetime});
+    plan.lifetimes.push_back(lifetime);
   }
-  plan.lifetimes = std::move(lifetimes);
-  plan.total = free.getEnd();
+  for (Lifetime &lifetime : plan.flagged) {
+    lifetime.offset = free.getEnd() + plan.copy;
+    plan.copy += lifetime.bytes;
+  }
+  plan.total = free.getEnd() + 2 * plan.copy;
   return plan;
 }
 
@@ -181,9 +190,11 @@ struct PlanMemory : impl::PlanMemoryBase<PlanMemory> {
       MemoryPlan plan = planMemory(std::move(*lifetimes));
       if (failed(plan.verify()))
         return signalPassFailure();
-      for (Lifetime &lifetime : plan.lifetimes)
+      for (Lifetime &lifetime : llvm::concat<Lifetime>(plan.lifetimes, plan.flagged))
         lifetime.buffer.setOffset(lifetime.offset);
       program.setActivations(plan.total);
+      if (plan.copy)
+        program.setFlagged(plan.copy);
       if (dump)
         plan.dump(llvm::errs());
     }

@@ -27,8 +27,11 @@ void printInstruction(llvm::json::OStream &json, const Table &table, const Instr
         json.value(wait.event);
         json.value(wait.arrivals);
         json.value(wait.lag);
+        json.value(wait.hint);
       });
   });
+  json.attribute("ends",
+                 instruction.hasBody() && endsStep(analysis.getKind(table.getFamily(instruction))));
   json.attribute("signal", instruction.signal);
   json.attributeArray("accesses", [&] {
     if (!instruction.hasBody())
@@ -39,6 +42,7 @@ void printInstruction(llvm::json::OStream &json, const Table &table, const Instr
         json.attribute("object", int64_t(access.object));
         json.attribute("write", access.write);
         json.attribute("shares", access.shares);
+        json.attribute("early", access.early);
         json.attributeArray("columns", [&] {
           for (Columns columns : access.columns)
             json.array([&] {
@@ -70,6 +74,8 @@ LogicalResult printAccesses(ProgramOp program, raw_ostream &os) {
             json.attribute("begin", object.begin);
             json.attribute("end", object.end);
             json.attribute("columns", object.columns);
+            json.attribute("flagged", object.flagged);
+            json.attribute("forwarded", object.forwarded);
           });
       });
       json.attributeArray("workers", [&] {

@@ -26,7 +26,9 @@ private:
   LogicalResult verifyOrder();
   LogicalResult reportBlocked(const HappensBefore &order, ArrayRef<ScheduleNode> nodes);
   LogicalResult verifyCounts(const HappensBefore &order, ArrayRef<ScheduleNode> nodes);
-  LogicalResult verifyConflicts(const HappensBefore &order);
+  LogicalResult verifyConflicts(const HappensBefore &order, const HappensBefore &runs);
+  LogicalResult verifyFlagged(const HappensBefore &order);
+  std::vector<int> inModelOrder();
   void reportConflict(const Conflict &conflict);
 
   ProgramOp program;
@@ -52,21 +54,29 @@ LogicalResult Verifier::verifyArrivals() {
 }
 
 LogicalResult Verifier::verifyOrder() {
-  std::vector<ScheduleNode> nodes;
+  // Hints say when instructions run, but order no memory.
+  std::vector<ScheduleNode> nodes, running;
+  int ending = -1;
   for (const Instruction &instruction : table.instructions) {
-    ScheduleNode node = {instruction.worker, {}, {}};
-    for (const Instruction::Wait &wait : instruction.waits)
-      node.waits.push_back({wait.event, wait.lag});
+    if (instruction.hasBody() && endsStep(analysis.getKind(table.getFamily(instruction))))
+      ending = nodes.size();
+    ScheduleNode node = {instruction.worker, {}, {}}, withHints = node;
+    for (const Instruction::Wait &wait : instruction.waits) {
+      withHints.waits.push_back({wait.event, wait.lag});
+      if (!wait.hint)
+        node.waits.push_back({wait.event, wait.lag});
+    }
     if (instruction.signal >= 0)
-      node.signals.push_back(instruction.signal);
+      node.signals = withHints.signals = {instruction.signal};
     nodes.push_back(std::move(node));
+    running.push_back(std::move(withHints));
   }
-  HappensBefore order(nodes, table.workers, table.events.size());
-  if (!order.getBlocked().empty())
-    return reportBlocked(order, nodes);
-  if (failed(verifyCounts(order, nodes)))
-    return failure();
-  return verifyConflicts(order);
+  HappensBefore runs(running, table.workers, table.events.size(), ending);
+  if (!runs.getBlocked().empty())
+    return reportBlocked(runs, running);
+  HappensBefore order(nodes, table.workers, table.events.size(), ending);
+  return success(succeeded(verifyCounts(order, nodes)) && succeeded(verifyConflicts(order, runs)) &&
+                 succeeded(verifyFlagged(order)));
 }
 
 LogicalResult Verifier::reportBlocked(const HappensBefore &order, ArrayRef<ScheduleNode> nodes) {
@@ -171,8 +181,9 @@ void Verifier::reportConflict(const Conflict &conflict) {
   error.attachNote(table.getLoc(earlier)) << "the other task's family is here";
 }
 
-LogicalResult Verifier::verifyConflicts(const HappensBefore &order) {
-  // The model's order of the instructions, which is what their results must be as if run in.
+/// The instructions with bodies in the model's order, which is what their results must be as if run
+/// in.
+std::vector<int> Verifier::inModelOrder() {
   llvm::DenseMap<Operation *, int> rank;
   for (auto family : program.getBody().getOps<FamilyOp>())
     rank.try_emplace(family, rank.size());
@@ -184,7 +195,77 @@ LogicalResult Verifier::verifyConflicts(const HappensBefore &order) {
     return rank[table.getFamily(table.instructions[a])] <
            rank[table.getFamily(table.instructions[b])];
   });
+  return sorted;
+}
 
+/// Copies of a flagged buffer serve every second step, and a word tells only whether it was
+/// written; of a forwarded cache only what earlier steps left is read: all that use such memory
+/// come after all that did in the step before. Within a step one family writes it, and only what it
+/// writes is read: a reader of anything else would wait for ever.
+LogicalResult Verifier::verifyFlagged(const HappensBefore &order) {
+  struct Use {
+    Clock last;
+    std::vector<int> users, earlyUsers;
+    int writer = -1, reader = -1; // instructions
+    ColumnSet written, read;
+  };
+  std::map<unsigned, Use> uses;
+  for (int i : inModelOrder()) {
+    const Instruction &instruction = table.instructions[i];
+    for (const Access &access :
+         analysis.getAccesses(table.getFamily(instruction), instruction.begin, instruction.end)) {
+      const MemoryObject &object = analysis.getObjects()[access.object];
+      if (!object.flagged && !object.forwarded)
+        continue;
+      Use &use = uses[access.object];
+      use.last.resize(table.workers);
+      int32_t &last = use.last[instruction.worker];
+      last = std::max(last, order.getTime(i, 0));
+      // What the step before left may be read before the instruction waits for anything.
+      (access.early ? use.earlyUsers : use.users).push_back(i);
+      if (object.forwarded)
+        continue;
+      auto fault = [&] {
+        return emitError(table.getLoc(instruction), table.describe(instruction))
+               << (access.write ? " writes" : " reads") << " flagged buffer '" << object.name
+               << "'";
+      };
+      if (access.write && use.reader >= 0)
+        return fault() << " after a task that reads it";
+      if (access.write && use.writer >= 0 &&
+          table.instructions[use.writer].family != instruction.family)
+        return fault() << ", which another family writes too";
+      (access.write ? use.writer : use.reader) = i;
+      ColumnSet &columns = access.write ? use.written : use.read;
+      if (columns.empty() || intersect(access.columns, columns) != access.columns)
+        columns = unite(columns, access.columns);
+      if (!access.write && intersect(use.written, access.columns) != access.columns)
+        return fault() << " where no task of the step has written it: it would wait for ever";
+    }
+  }
+  for (auto &[number, use] : uses) {
+    std::vector<int> all(use.users);
+    all.insert(all.end(), use.earlyUsers.begin(), use.earlyUsers.end());
+    for (auto [place, i] : llvm::enumerate(all)) {
+      bool early = place >= use.users.size();
+      Clock known = early ? order.getClockWithoutWaits(i, 1) : Clock(order.getClock(i, 1));
+      if (covers(known, use.last))
+        continue;
+      const Instruction &instruction = table.instructions[i];
+      const MemoryObject &object = analysis.getObjects()[number];
+      int other = *llvm::find_if(
+          all, [&](int a) { return known[table.instructions[a].worker] < order.getTime(a, 0); });
+      return emitError(table.getLoc(instruction), table.describe(instruction))
+             << " uses " << (object.flagged ? "flagged buffer '" : "forwarded cache '")
+             << object.name << "', which " << table.describe(table.instructions[other])
+             << " uses in the step before: no event that orders memory is between them";
+    }
+  }
+  return success();
+}
+
+LogicalResult Verifier::verifyConflicts(const HappensBefore &order, const HappensBefore &runs) {
+  std::vector<int> sorted = inModelOrder();
   AccessHistory history(analysis.getObjects(), table.workers);
   bool failed = false;
   for (int step = 0; step < 2; ++step)
@@ -199,7 +280,16 @@ LogicalResult Verifier::verifyConflicts(const HappensBefore &order) {
           return;
         const TaskPoint &earlier = conflict.earlier;
         bool siblings = earlier.step == step && earlier.family == point.family;
-        if (!conflict.destroyed && !siblings && order.isBefore(earlier.task, earlier.step, i, step))
+        const MemoryObject &object = analysis.getObjects()[conflict.laterObject];
+        bool flagged = object.flagged;
+        // Of a forwarded cache, who writes and who reads in a step touch other rows of it.
+        if ((flagged && earlier.step != step) ||
+            (object.forwarded && conflict.earlierWrites != conflict.laterWrites))
+          return; // see verifyFlagged
+        // Who reads a flagged word looks at it until it is there, so it has to come, no more.
+        bool looks = flagged && conflict.earlierWrites && !conflict.laterWrites;
+        const HappensBefore &known = looks ? runs : order;
+        if (!conflict.destroyed && !siblings && known.isBefore(earlier.task, earlier.step, i, step))
           return;
         failed = true;
         reportConflict(conflict);

@@ -5,6 +5,8 @@
 It takes what `mk-print-accesses` prints, keeps for every piece of memory which task wrote it last, and lets the
 workers run in any order that their waits allow. A task must find in memory what it would find if the families ran
 one after the other; anything else is `Broken`. `ShuffledExecutor` tries orders at random, `explore` tries them all.
+A hint comes at any time; a task that reads flagged words goes on when they are there, and what is there must be of this
+step.
 Nothing here knows about happens-before: that is what makes it a check of `mk-verify-schedule`.
 """
 
@@ -14,7 +16,7 @@ import bisect
 import json
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 
@@ -27,6 +29,8 @@ class Object:
     begin: int
     end: int
     columns: int
+    flagged: bool  # words say whether they have been written, in two copies: see mk_task.buffer
+    forwarded: bool  # a cache of which a step reads what was there before it
 
     def overlaps(self, other: Object) -> bool:
         return self.space == other.space and self.begin < other.end and other.begin < self.end
@@ -37,6 +41,7 @@ class Access:
     object: int
     write: bool
     shares: bool  # columns are shares of the row that each step deals out anew
+    early: bool  # before the instruction's waits
     columns: tuple[tuple[int, int], ...]
 
 
@@ -45,7 +50,8 @@ class Instruction:
     family: int  # -1: only waits
     name: str
     units: tuple[int, int]
-    waits: tuple[tuple[int, int, int], ...]  # event, arrivals, lag
+    waits: tuple[tuple[int, int, int], ...]  # event, arrivals, lag; without hints
+    ends: bool  # the step: no worker begins the next before
     signal: int
     accesses: tuple[Access, ...]
 
@@ -67,11 +73,15 @@ class Program:
 
         def instruction(i: dict[str, Any]) -> Instruction:
             accesses = tuple(
-                Access(a["object"], a["write"], a["shares"], tuple((b, e) for b, e in a["columns"]))
+                Access(
+                    a["object"], a["write"], a["shares"], a["early"], tuple((b, e) for b, e in a["columns"])
+                )
                 for a in i["accesses"]
             )
-            waits = tuple((e, n, lag) for e, n, lag in i["waits"])
-            return Instruction(i["family"], i["name"], tuple(i["units"]), waits, i["signal"], accesses)
+            waits = tuple((e, n, lag) for e, n, lag, hint in i["waits"] if not hint)
+            return Instruction(
+                i["family"], i["name"], tuple(i["units"]), waits, i["ends"], i["signal"], accesses
+            )
 
         return Program(
             data["program"],
@@ -88,6 +98,7 @@ Version = tuple[
     int, int, int
 ]  # family and step of the last writer, and the object it wrote; -1 before the first
 Memory = tuple[Version, ...]
+_CLEARED: Version = (-1, -1, -1)
 
 
 class Machine:
@@ -116,7 +127,7 @@ class Machine:
                     borders.update(border for columns in a.columns for border in columns)
             self._borders.append(sorted(borders))
             self._first.append(cells)
-            cells += len(borders) - 1
+            cells += (len(borders) - 1) * (2 if obj.flagged else 1)
         self.empty: Memory = ((-1, -1, -1),) * cells
         self._aliases = [
             [
@@ -139,15 +150,22 @@ class Machine:
         self._steps_expected = 0
         self._memory_expected = self.empty
 
+        ends = [(w, n) for w, worker in enumerate(program.workers) for n, i in enumerate(worker) if i.ends]
+        self._end = ends[0] if ends else None
+
     def _all(self, index: int) -> range:
         return range(self._first[index], self._first[index] + len(self._borders[index]) - 1)
 
     def _cells(self, access: Access, step: int) -> Iterator[int]:
+        """In the copy of `step` if there are two."""
         borders, count = self._borders[access.object], len(self._borders[access.object]) - 1
+        first = self._first[access.object]
+        if self.program.objects[access.object].flagged:
+            first += step % 2 * count
         for begin, end in access.columns:
             for cell in range(bisect.bisect_left(borders, begin), bisect.bisect_left(borders, end)):
                 # Which items of work a share holds differs from step to step.
-                yield self._first[access.object] + ((cell + step) % count if access.shares else cell)
+                yield first + ((cell + step) % count if access.shares else cell)
 
     def execute(self, instruction: Instruction, step: int, memory: Memory) -> Memory:
         """Memory after the instruction; `Broken` if it reads what it should not find."""
@@ -157,6 +175,9 @@ class Machine:
         for access in instruction.accesses:
             if access.write:
                 continue
+            if self.program.objects[access.object].forwarded:
+                self._look_early(instruction, access, step, memory)
+                continue
             for cell in self._cells(access, step):
                 if memory[cell] != expected[cell] or memory[cell][2] not in (-1, access.object):
                     name = self.program.objects[access.object].name
@@ -165,6 +186,24 @@ class Machine:
                         f"step {memory[cell][1]}, not family {expected[cell][0]} in step {expected[cell][1]}"
                     )
         return self.write(instruction, step, memory)
+
+    def _look_early(self, instruction: Instruction, access: Access, step: int, memory: Memory) -> None:
+        """All that earlier steps stored is there, and nothing of later ones: this step's rows are others."""
+        for cell in self._cells(access, step):
+            if not step - 1 <= memory[cell][1] <= step:
+                raise Broken(
+                    f"{instruction} in step {step} finds in '{self.program.objects[access.object].name}' what step "
+                    f"{memory[cell][1]} stored"
+                )
+
+    def _is_there(self, instruction: Instruction, step: int, memory: Memory) -> bool:
+        """Whether the flagged words that the instruction reads have been written."""
+        return all(
+            memory[cell] != _CLEARED
+            for access in instruction.accesses
+            if not access.write and self.program.objects[access.object].flagged
+            for cell in self._cells(access, step)
+        )
 
     def write(self, instruction: Instruction, step: int, memory: Memory) -> Memory:
         cells = list(memory)
@@ -176,6 +215,9 @@ class Machine:
             if access.write:
                 for cell in self._cells(access, step):
                     cells[cell] = (instruction.family, step, access.object)
+                if self.program.objects[access.object].flagged:
+                    for cell in self._cells(replace(access, shares=False), step + 1):
+                        cells[cell] = _CLEARED
         return tuple(cells)
 
     def expected(self, family: int, step: int) -> Memory:
@@ -198,10 +240,14 @@ class Machine:
             total += full * len(signals) + bisect.bisect_left(signals, rest)
         return total
 
-    def may_run(self, worker: int, places: tuple[int, ...]) -> bool:
+    def may_run(self, worker: int, places: tuple[int, ...], memory: Memory) -> bool:
         """Whether the worker's next instruction has its waits met; `Broken` if by signals of a later step."""
         step, index = divmod(places[worker], len(self.program.workers[worker]))
         instruction = self.program.workers[worker][index]
+        if index == 0 and step > 0 and self._end is not None:
+            ending, number = self._end
+            if places[ending] <= (step - 1) * len(self.program.workers[ending]) + number:
+                return False
         for event, arrivals, lag in instruction.waits:
             if self.count(event, places) < arrivals * (step + 1 - lag):
                 return False
@@ -212,12 +258,12 @@ class Machine:
                     raise Broken(
                         f"{instruction} in step {step} goes on before {other[signals[-1]]} signalled event {event}"
                     )
-        return True
+        return self._is_there(instruction, step, memory)
 
-    def runnable(self, places: tuple[int, ...], steps: int) -> list[int]:
+    def runnable(self, places: tuple[int, ...], steps: int, memory: Memory) -> list[int]:
         """The workers that can go on; `Broken` if none can and not all have ended."""
         left = [w for w, i in enumerate(self.program.workers) if places[w] < steps * len(i)]
-        able = [w for w in left if self.may_run(w, places)]
+        able = [w for w in left if self.may_run(w, places, memory)]
         if left and not able:
             stuck = [self.program.workers[w][places[w] % len(self.program.workers[w])] for w in left]
             raise Broken(
@@ -229,6 +275,10 @@ class Machine:
     def advance(self, worker: int, places: tuple[int, ...], memory: Memory) -> tuple[tuple[int, ...], Memory]:
         step, index = divmod(places[worker], len(self.program.workers[worker]))
         memory = self.execute(self.program.workers[worker][index], step, memory)
+        for following in self.program.workers[worker][index + 1 : index + 2]:
+            for access in following.accesses:
+                if access.early:
+                    self._look_early(following, access, step, memory)
         return (*places[:worker], places[worker] + 1, *places[worker + 1 :]), memory
 
 
@@ -247,12 +297,12 @@ class ShuffledExecutor:
             # A worker that has to wait is drawn again later: the same odds as a draw from those that may run.
             while left:
                 worker = rng.choices(left, [speeds[w] for w in left])[0]
-                if machine.may_run(worker, places):
+                if machine.may_run(worker, places, memory):
                     places, memory = machine.advance(worker, places, memory)
                     break
                 left.remove(worker)
             else:
-                machine.runnable(places, steps)  # says who is stuck
+                machine.runnable(places, steps, memory)  # says who is stuck
 
 
 def explore(program: Program, reference: Program | None = None, steps: int = 3) -> int:
@@ -262,7 +312,7 @@ def explore(program: Program, reference: Program | None = None, steps: int = 3) 
     seen, todo = {start}, [start]
     while todo:
         places, memory = todo.pop()
-        for worker in machine.runnable(places, steps):
+        for worker in machine.runnable(places, steps, memory):
             state = machine.advance(worker, places, memory)
             if state not in seen:
                 seen.add(state)

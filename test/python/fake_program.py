@@ -104,7 +104,7 @@ def _program() -> Program:
     segment = {"base": 0, "limit": VOCABULARY, "outer": 2, "stride": 8, "half": 4, "partner": 4}
     weight = {"layout": "rows", "dtype": "float32", "gathered": False, "scale": None, "segments": []}
     manifest: Any = {
-        "format": 3,
+        "format": 4,
         "gpu": None,
         "version": "test",
         "options": {},
@@ -123,6 +123,7 @@ def _program() -> Program:
         "sizes": SIZES,
         "arenas": {
             "activations": 512,
+            "flagged": 0,
             "params": 192,
             "stream": 128,
             "scratch": 0,

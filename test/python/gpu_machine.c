@@ -20,6 +20,7 @@ enum { WARP = 32, STACK = 1 << 17, WORDS = 10, MOST_IDLE = 10000000 };
 typedef struct {
   uint32_t words[2][WARP][WORDS]; // of this collective and the one before
   uint32_t generation, arrived;
+  uint32_t pairs[WARP / 2][2][2], pairGeneration[WARP / 2], pairArrived[WARP / 2];
   const char *what;
 } Warp;
 typedef struct { uint32_t generation, arrived; } Barrier;
@@ -105,9 +106,29 @@ static uint32_t (*exchange(const char *what, const uint32_t *words, int count))[
   return slot;
 }
 
-int32_t gpu_shfl_idx(int32_t value, int32_t lane) { return (int32_t)exchange("idx", (uint32_t *)&value, 1)[lane][0]; }
-int32_t gpu_shfl_bfly(int32_t value, int32_t mask) {
-  return (int32_t)exchange("bfly", (uint32_t *)&value, 1)[self->thread % WARP ^ mask][0];
+int32_t gpu_shfl_idx(int32_t members, int32_t value, int32_t lane) {
+  if (members != -1)
+    fail("a shuffle of a part of a warp that is no pair");
+  return (int32_t)exchange("idx", (uint32_t *)&value, 1)[lane][0];
+}
+/// Of the whole warp, or of two lanes side by side.
+int32_t gpu_shfl_bfly(int32_t members, int32_t value, int32_t mask) {
+  int lane = self->thread % WARP, pair = lane / 2;
+  if (members == -1)
+    return (int32_t)exchange("bfly", (uint32_t *)&value, 1)[lane ^ mask][0];
+  if ((uint32_t)members != 3u << 2 * pair || mask != 1)
+    fail("a shuffle of a part of a warp that is no pair");
+  Warp *warp = &ctas[self->cta].warps[self->thread / WARP];
+  uint32_t *slot = warp->pairs[pair][warp->pairGeneration[pair] % 2];
+  slot[lane % 2] = (uint32_t)value;
+  if (++warp->pairArrived[pair] < 2) {
+    leave();
+  } else {
+    warp->pairArrived[pair] = 0;
+    ++warp->pairGeneration[pair];
+    wake(self->cta, self->thread - lane % 2, 2);
+  }
+  return (int32_t)slot[1 - lane % 2];
 }
 void gpu_warp(void) { exchange("warp", NULL, 0); }
 int32_t gpu_ballot(int32_t bit) {
@@ -192,10 +213,28 @@ static void land(void) {
 // ------------------------------------------------------------------------------------------------------ the counters
 
 void gpu_add(int64_t counter) { ++*(uint64_t *)counter, ++progress; }
-int64_t gpu_look(int64_t counter, int64_t target) {
+void gpu_arrive(int64_t counter, int32_t hint) {
+  (void)hint;
+  gpu_add(counter);
+}
+/// A hint comes early, mostly: what it announces must be right without it.
+int64_t gpu_look(int64_t counter, int64_t target, int32_t hint) {
+  if (hint && draw(4))
+    return target;
   if (*(uint64_t *)counter < (uint64_t)target)
     later();
   return *(int64_t *)counter;
+}
+int32_t gpu_flagged(int64_t address) { return *(volatile int32_t *)address; }
+int32_t gpu_flagged0(int64_t address) { return gpu_flagged(address); }
+int32_t gpu_flagged1(int64_t address) { return gpu_flagged(address + 4); }
+int32_t gpu_flagged2(int64_t address) { return gpu_flagged(address + 8); }
+int32_t gpu_flagged3(int64_t address) { return gpu_flagged(address + 12); }
+void gpu_flag(int64_t address, int32_t word) { *(volatile int32_t *)address = word, ++progress; }
+void gpu_set(int32_t address) { *(volatile int32_t *)(uintptr_t)(uint32_t)address = 1; }
+int32_t gpu_get(int32_t address) { // between two looks at words that are not there
+  later();
+  return *(volatile int32_t *)(uintptr_t)(uint32_t)address;
 }
 void gpu_store(int64_t address, int64_t value) { *(volatile int64_t *)address = value; }
 void gpu_stall(int64_t line, int64_t number, int64_t event, int64_t seen) {

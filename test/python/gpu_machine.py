@@ -24,10 +24,16 @@ from mk.program import Program
 HERE = Path(__file__).resolve().parent
 # Texts of inline PTX, by a part that only one has, and what stands for them.
 ASSEMBLY = {
-    "st.relaxed.gpu": "gpu_stamp",
+    "%tid.x": "gpu_tid",
+    "st.relaxed.gpu.global.u64": "gpu_stamp",
+    "red.relaxed": "gpu_arrive",
     "red.release": "gpu_add",
     "ld.acquire": "gpu_look",
+    "ld.relaxed.gpu.global.u32": "gpu_flagged",
+    "st.relaxed.gpu.global.u32": "gpu_flag",
     "%globaltimer": "gpu_clock",
+    "st.volatile.shared": "gpu_set",
+    "ld.volatile.shared.u32 $0": "gpu_get",
     "st.relaxed.sys": "gpu_stall",
     "st.release.sys.global.u64 [$0], $1;": "gpu_store",
     "mbarrier.init": "gpu_mbarrier_init",
@@ -57,14 +63,14 @@ def for_this_processor(text: str) -> str:
         (r"nvvm.read.ptx.sreg.(\w+).x", r"llvm.call @gpu_\1() : ()  ->"),
         (r"->  *: i32", "-> i32"),
         (
-            r"nvvm.shfl.sync +(\w+) %\w+, (%\w+), (%\w+), %\w+ : i32 -> i32",
-            r"llvm.call @gpu_shfl_\1(\2, \3) : (i32, i32) -> i32",
+            r"nvvm.shfl.sync +(\w+) (%\w+), (%\w+), (%\w+), %\w+ : i32 -> i32",
+            r"llvm.call @gpu_shfl_\1(\2, \3, \4) : (i32, i32, i32) -> i32",
         ),
         (
-            _CALL + r"nvvm.shfl.sync +(\w+) %\w+, (%\w+), (%\w+), %\w+ : f32 -> f32",
-            r"\1\2_a = llvm.bitcast \4 : f32 to i32"
+            _CALL + r"nvvm.shfl.sync +(\w+) (%\w+), (%\w+), (%\w+), %\w+ : f32 -> f32",
+            r"\1\2_a = llvm.bitcast \5 : f32 to i32"
             "\n"
-            r"\1\2_b = llvm.call @gpu_shfl_\3(\2_a, \5) : (i32, i32) -> i32"
+            r"\1\2_b = llvm.call @gpu_shfl_\3(\4, \2_a, \6) : (i32, i32, i32) -> i32"
             "\n"
             r"\1\2 = llvm.bitcast \2_b : i32 to f32",
         ),
@@ -72,6 +78,7 @@ def for_this_processor(text: str) -> str:
             r"nvvm.barrier id = (%\w+) number_of_threads = (%\w+)",
             r"llvm.call @gpu_barrier(\1, \2) : (i32, i32) -> ()",
         ),
+        (r" *nvvm.setmaxregister.*\n", ""),
         (r"nvvm.barrier0", "llvm.call @gpu_barrier_all() : () -> ()"),
         (r"nvvm.bar.warp.sync %\w+ : i32", "llvm.call @gpu_warp() : () -> ()"),
         (
@@ -82,6 +89,16 @@ def for_this_processor(text: str) -> str:
             _CALL + r'llvm.inline_asm [^"]*"ld.shared.v4.u32 [^"]*", "[^"]*" (%\w+) : \(i32\) -> (.*)$',
             lambda m: _struct(
                 m[1], m[2], m[4], [f"llvm.call @gpu_word{i}({m[3]}) : (i32) -> i32" for i in range(4)]
+            ),
+        ),
+        (
+            _CALL
+            + r'llvm.inline_asm [^"]*"ld.relaxed.gpu.global.v(\d).u32 [^"]*", "[^"]*" (%\w+) : \(i64\) -> (.*)$',
+            lambda m: _struct(
+                m[1],
+                m[2],
+                m[5],
+                [f"llvm.call @gpu_flagged{i}({m[4]}) : (i64) -> i32" for i in range(int(m[3]))],
             ),
         ),
         (

@@ -29,7 +29,7 @@ MODELS = {
     ),
 }
 # Bytes, stores and loads together. The aim is none: a change may lower these numbers, and must not raise them.
-MOST_SPILLS = {"SmolLM2-135M": 740, "Llama-3.2-1B": 1600, "Llama-3.1-8B": 2600}
+MOST_SPILLS = {"SmolLM2-135M": 300, "Llama-3.2-1B": 600, "Llama-3.1-8B": 900}
 
 
 def text(shape: Shape) -> str:
@@ -57,7 +57,7 @@ def entry(ptx: str, name: str) -> str:
 def test_there_are_three_kernels_and_no_function(ptx: str) -> None:
     assert re.findall(r"\.entry (\w+)", ptx) == ["mk_main", "mk_pack", "mk_random"]
     assert ".func" not in ptx and ".target sm_90a" in ptx
-    assert ".maxntid 288" in entry(ptx, "mk_main") and ".maxntid 256" in entry(ptx, "mk_pack")
+    assert ".maxntid 384" in entry(ptx, "mk_main") and ".maxntid 256" in entry(ptx, "mk_pack")
     assert ".extern .shared .align 1024 .b8 mk_shared[]" in ptx  # its size is that of the launch
 
 
@@ -101,7 +101,7 @@ def test_whole_models_assemble(name: str) -> None:
     compiled = compile_text(text(shape), gpu())
     assert compiled.code.startswith(b"\x7fELF") and b"mk_main" in compiled.code
     launch = compiled.manifest["gpu"]
-    assert launch is not None and launch["threads"] == 288 and launch["shared"] <= 232448
+    assert launch is not None and launch["threads"] == 384 and launch["shared"] <= 232448
     assert launch["registers"] <= 224
     assert launch["spills"] <= MOST_SPILLS[name]
 
@@ -125,8 +125,8 @@ def test_tables_of_whole_models_are_proved(name: str) -> None:
     (table,) = (op for op in lowering.module.walk() if op.name == "mk_task.table")
     workers, _, words = table.attributes["words"].shape
     assert (workers, words) == (132, 32)
-    assert len(table.attributes["families"]) == 6 * layers + 5
-    assert len(table.attributes["kinds"]) == 11
+    assert len(table.attributes["families"]) == 6 * layers + 6  # the embedding also in bfloat16
+    assert len(table.attributes["kinds"]) == 13
 
 
 def test_code_does_not_grow_with_the_layers() -> None:
@@ -134,8 +134,14 @@ def test_code_does_not_grow_with_the_layers() -> None:
     for layers in (2, 4):
         lowering = Lowering(text(replace(TINY, layers=layers)), gpu(), None)
         lowering.to("llvm")
-        lowered.append(lowering.module.text(locations=False))
+        lowered.append(numbered(lowering.module.text(locations=False)))
     assert lowered[0] == lowered[1]
+
+
+def numbered(text: str) -> str:
+    """With functions named by their order: the names of kinds have numbers that they share with families."""
+    names = list(dict.fromkeys(re.findall(r"func (?:\w+ )*@(\w+)", text)))
+    return re.sub(r"@(\w+)", lambda m: f"@{names.index(m[1])}" if m[1] in names else m[0], text)
 
 
 # ---------------------------------------------------------------------------------------------------- what is refused

@@ -132,6 +132,21 @@ def test_bits_do_not_depend_on_the_batch(make: Make, name: str) -> None:
     same(together[:4], run(1, 1, 2))
 
 
+def test_a_sequence_of_more_pages_than_a_cta_keeps(make: Make) -> None:
+    """Of a slot's pages the first 11 are in shared memory: positions before and behind that border."""
+    length, count = 224, 208
+    tokens = np.random.default_rng(5).integers(0, TINY.vocabulary, count)
+    machine = make(TINY, max_length=length, max_sequences=1)
+    weights = {name: rounded(w) if w.ndim == 2 else w for name, w in llama(TINY).weights.items()}
+    exact = Interpreter(Module.parse(Llama(TINY, "f32").text), weights, 1, length)
+    with running(machine, TINY) as engine:
+        for begin in range(0, count, 16):
+            places = np.arange(begin, begin + 16)
+            found = engine.step(tokens[places], places, np.zeros(16, int), rows=[15])
+            wanted = exact.step(tokens[places], places, np.zeros(16, int), np.array([15]))
+            assert errors(found, wanted).max() < 0.05
+
+
 def test_generation_in_one_launch_is_step_by_step(make: Make) -> None:
     machine, prompt = make(TINY), [5, 7, 9]
     with running(machine, TINY) as engine:
@@ -160,16 +175,44 @@ def test_times_are_those_of_every_instruction(make: Make) -> None:
         engine.times()
 
 
+def broken(machine: GpuMachine, change: Callable[[Array], None]) -> GpuMachine:
+    """The same machine with another table."""
+    arrays = {**machine.program.arrays, "table": machine.program.arrays["table"].copy()}
+    change(arrays["table"])
+    other = GpuMachine.__new__(GpuMachine)
+    other.__dict__ |= machine.__dict__ | {"program": dataclasses.replace(machine.program, arrays=arrays)}
+    return other
+
+
 def test_a_signal_that_never_comes_is_a_stall(make: Make) -> None:
     machine = make(TINY)
-    arrays = {**machine.program.arrays, "table": machine.program.arrays["table"].copy()}
-    worker, number = np.argwhere(arrays["table"][:, :, 14] >= 0)[4]
-    arrays["table"][worker, number, 14] = -1
-    hung = GpuMachine.__new__(GpuMachine)
-    hung.__dict__ |= machine.__dict__ | {"program": dataclasses.replace(machine.program, arrays=arrays)}
+    table = machine.program.arrays["table"]
+    worker, number = np.argwhere((table[:, :, 14] >= 0) & (table[:, :, 31] % 2 == 0))[0]
+    event = table[worker, number, 14]
+
+    def change(table: Array) -> None:
+        table[worker, number, 14] = -1
+
     with (
-        running(hung, TINY, stall_seconds=0.1) as engine,
-        pytest.raises(DeviceStalled, match="waiting for event 4"),
+        running(broken(machine, change), TINY, stall_seconds=0.1) as engine,
+        pytest.raises(DeviceStalled, match=f"waiting for event {event} "),
+    ):
+        engine.step([1], [0], [0])
+
+
+def test_words_that_never_come_are_a_stall(make: Make) -> None:
+    """Hints are no proof: a task that says it is done without having written is found by what it did not write."""
+    machine = make(TINY)
+    kinds = machine.program.manifest["kinds"]
+    glu = next(i for i, kind in enumerate(kinds) if "glu" in kind["name"])
+
+    def change(table: Array) -> None:
+        worker, number = np.argwhere(table[:, :, 0] == glu)[1]
+        table[worker, number, 0] = -2
+
+    with (
+        running(broken(machine, change), TINY, stall_seconds=0.1) as engine,
+        pytest.raises(DeviceStalled, match="words of its input that nobody has written"),
     ):
         engine.step([1], [0], [0])
 

@@ -267,7 +267,7 @@ import ctypes
 def pack(source, map, offsets, stream, units, columns, kind, blocks): packed.append(kind)
 packed = []
 kernels["mk_pack"] = (pack, [ctypes.c_uint64] * 4 + [ctypes.c_int64] * 4)
-kernels["mk_main"] = (lambda context: None, [ctypes.c_uint64 * 17])
+kernels["mk_main"] = (lambda context: None, [ctypes.c_uint64 * 18])
 cuda = fake_cuda.FakeCuda(kernels)
 mk.runtime.gpu.driver.bindings = lambda: cuda
 with mk.load(sys.argv[2] + "/gpu.mkp").engine(sys.argv[2]) as engine:

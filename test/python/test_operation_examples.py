@@ -30,6 +30,12 @@ CTA_TYPES = {
     "parity": "i32",
     "bytes": "i32",
     "quit": "memref<1xi32, 3>",
+    "hint": "i1",
+    "word": "i32",
+    "begin": "i64",
+    "overdue": "memref<1xi32, 3>",
+    "buffer": "memref<?x64xi32, strided<[64, 1]>, 1>",
+    "fours": "memref<?x16xvector<4xi32>, strided<[16, 1]>, 1>",
 }
 # Names that an example of mk_task uses and does not declare.
 TASK_PREAMBLE = """
@@ -81,8 +87,12 @@ def test_examples_of_operations_parse(name: str) -> None:
         for value in re.findall(r"%(\w+)", example):
             if f"%{value}" in CTA_TYPES or value in CTA_TYPES:
                 free[f"%{value}"] = CTA_TYPES[value]
-            elif not re.search(rf"^%{value} = ", example, re.MULTILINE):
+            else:
                 free.setdefault(f"%{value}", "index")
-        made = re.findall(r"^%(\w+) = ", example, re.MULTILINE)
+        made = [
+            value
+            for values in re.findall(r"^(%\w+(?:, %\w+)*) = ", example, re.MULTILINE)
+            for value in re.findall(r"\w+", values)
+        ]
         free = {value: type_ for value, type_ in free.items() if value.strip("%") not in made}
     Module.parse(function(example, free))

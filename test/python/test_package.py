@@ -129,7 +129,7 @@ def _array(name: str, index: Any, value: int):
     [
         (
             _with(("format",), 99),
-            f"made by mk test in package format 99, but this is mk {mk.__version__}, which reads format 3; compile the "
+            f"made by mk test in package format 99, but this is mk {mk.__version__}, which reads format 4; compile the "
             f"model again with mk {mk.__version__}",
         ),
         (

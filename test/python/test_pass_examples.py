@@ -51,7 +51,7 @@ CODE = {
         "%acc": "memref<1x1x16xf32>",
     },
     "mk-lower-cta-to-llvm": {"%context": "!mk_cta.context", "%event": "index"},
-    "mk-lower-cta-to-nvvm": {"%context": "!mk_cta.context", "%event": "index"},
+    "mk-lower-cta-to-nvvm": {"%context": "!mk_cta.context", "%event": "index", "%hint": "i1"},
     "mk-legalize-bf16": {"%x": "vector<8xbf16>", "%p": "!llvm.ptr"},
 }
 # What has to run before or after a pass for its example to be as short as it is.
@@ -66,7 +66,9 @@ AROUND = {
     "mk-verify-schedule": "mk-build-table,{}",
 }
 PRINTS = {"mk-print-listing", "mk-print-accesses"}  # change nothing
-FOR_GPU = {flag for _, flag, text in passes() if text in (ROOT / "passes/gpu/Passes.td").read_text()}
+FOR_GPU = {flag for _, flag, text in passes() if text in (ROOT / "passes/gpu/Passes.td").read_text()} | {
+    "mk-flag-buffers"
+}
 EVERY = {flag: text for _, flag, text in passes()}
 FUSE = [flag for flag, text in EVERY.items() if "Mk_FusePass" in text.splitlines()[0]]
 OTHERS = [flag for flag in EVERY if flag not in FUSE and flag not in PRINTS]

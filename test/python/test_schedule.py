@@ -371,6 +371,7 @@ def test_the_table_of_a_gpu(workers: int) -> None:
     for seed in range(5):
         executor.run(seed)
 
+    # A hint that is missing breaks nothing, since words say that they are there; yet the table is not the proved one.
     table = Table.parse(planned)
     waiting = [(w, i) for w, i in table.places() if table.words[w][i][Table.WAITS]]
     mutants = []
@@ -378,15 +379,22 @@ def test_the_table_of_a_gpu(workers: int) -> None:
         mutant = table.copy()
         drop_wait(mutant.words[w][i], 0)
         mutants.append(mutant.write())
-    verdicts, programs = judge(mutants)
-    broken = 0
-    for accepted, program in zip(verdicts, programs, strict=True):
-        assert program
-        try:
-            executor = schedule.ShuffledExecutor(program, reference)
-            for seed in range(3):
-                executor.run(seed)
-        except schedule.Broken:
-            broken += 1
-            assert not accepted
-    assert broken > len(mutants) // 2
+    assert not any(judge(mutants)[0])
+
+    # Words that do not say so need events that order memory.
+    names = re.findall(r"buffer @(\S+) flagged", planned)
+    plain = [planned.replace(f"buffer @{name} flagged", f"buffer @{name}") for name in names]
+    verdicts, programs = judge(plain)
+    assert not any(verdicts)
+    broken = sum(breaks_soon(program, reference) for program in programs if program)
+    assert len(programs) == len(names) > 10 and broken > len(names) // 2
+
+
+def breaks_soon(program: schedule.Program, reference: schedule.Program) -> bool:
+    try:
+        executor = schedule.ShuffledExecutor(program, reference)
+        for seed in range(3):
+            executor.run(seed)
+    except schedule.Broken:
+        return True
+    return False

@@ -27,7 +27,7 @@ LEVELS = ("torch", "mk", "fused", "plan", "cta", "llvm")  # in the order of the 
 # The last pipeline that adds to the program; the one after it turns the program into code.
 # What leaves a program complete: the pipeline after it turns the program into code.
 LAST_OF_PROGRAM = ("mk-kinds-pipeline", "mk-gpu-kinds-pipeline")
-GPU_THREADS = 288  # eight consumer warps and the loader: passes/gpu/GpuBuilder.h
+GPU_THREADS = 384  # eight consumer warps and the group of the loader: passes/gpu/GpuBuilder.h
 
 
 @dataclass
@@ -154,7 +154,7 @@ def pipelines(level: str, options: Options, kind: str = "cpu") -> list[str]:
     weight_type = {"bfloat16": "bf16", "float32": "f32"}[options.dtype]
     # On a GPU every worker would join all ranges for itself; a small operator of its own is faster.
     without = {*options.without, "combine"} if kind == "gpu" else options.without
-    fusions = " ".join(f"{name}=false" for name in without)
+    fusions = " ".join([f"{name}=false" for name in without] + ["round=true forward=true"] * (kind == "gpu"))
     return {
         "mk": [f"mk-import-pipeline{{weight-type={weight_type}}}"],
         "fused": [f"mk-fuse-pipeline{{{fusions}}}"],

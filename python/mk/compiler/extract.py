@@ -112,6 +112,7 @@ def _required(op: Operation, name: str, by: str) -> int:
 def _arenas(program: Operation, events: int, request_bytes: int, abi: Abi) -> Arenas:
     return Arenas(
         activations=_required(program, "activations", "mk-plan-memory"),
+        flagged=int(program.attributes.get("flagged", 0)),
         params=_required(program, "params", "mk-plan-weights"),
         stream=_required(program, "stream", "mk-plan-weights"),
         scratch=_required(program, "scratch", "mk-lower-kinds"),

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-FORMAT = 3  # grows when a field changes its meaning or goes away
+FORMAT = 4  # grows when a field changes its meaning or goes away
 
 
 class Target(TypedDict):
@@ -64,6 +64,9 @@ class Arenas(TypedDict):
     """Bytes of each memory block that the runtime allocates, 64-byte aligned. `request` holds the request arrays."""
 
     activations: int
+    flagged: (
+        int  # of a copy of the flagged buffers, two of which end the activations; ones before the first step
+    )
     params: int
     stream: int  # of all workers together
     scratch: int  # of one worker

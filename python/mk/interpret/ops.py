@@ -183,7 +183,7 @@ def attention(step: Step, op: Operation, operands: list[Any], above: Environment
 
 @meaning("mk.attend")
 def attend(step: Step, op: Operation, operands: list[Any], above: Environment) -> Sequence[Runtime]:
-    query, cache, positions, slots = operands
+    query, cache, positions, slots, *_ = operands  # new rows are what the cache holds
     split, splits, head_dim = op.attributes["split"], op.attributes["splits"], cache.keys.shape[3]
     # NaN marks what is unspecified: whoever reads it shows it.
     result = np.full((len(query), query.shape[1] // head_dim, splits, head_dim + 2), np.nan, np.float32)

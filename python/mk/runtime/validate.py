@@ -31,7 +31,7 @@ SIZES: tuple[Literal["max_tokens", "max_rows", "max_sequences", "max_length", "s
     "slot_pages",
     "page",
 )
-FORMAT = 3  # of the manifests that this runtime reads
+FORMAT = 4  # of the manifests that this runtime reads
 
 # LLVM's name of a feature, where Linux's is not the same without its underscores and dots.
 _LINUX_NAMES = {
@@ -109,6 +109,8 @@ def check_manifest(manifest: Manifest, arrays: Mapping[str, np.ndarray[Any, Any]
         _check(has_code, "the code is missing")
         for name, size in manifest["arenas"].items():
             _check(isinstance(size, int) and 0 <= size < 2**62, f"arena {name} has {size!r} bytes")
+        arenas = manifest["arenas"]
+        _check(2 * arenas["flagged"] <= arenas["activations"], "the flagged buffers need more memory")
         _check_request(manifest)
         _check_table(manifest, arrays)
         _check_weights(manifest, arrays)

@@ -26,14 +26,32 @@ func.func @ring(%context: !mk_cta.context, %slot: index, %parity: i32, %bytes: i
 }
 
 // CHECK-LABEL: func.func @others
-func.func @others(%context: !mk_cta.context, %n: index, %a: vector<4xi32>, %b: vector<2xi32>, %acc: vector<4xf32>) {
-  // CHECK: mk_cta.poll %[[C:.*]], %[[N:.*]], %[[N]], %[[N]], %[[N]]
-  %arrived = mk_cta.poll %context, %n, %n, %n, %n
+func.func @others(%context: !mk_cta.context, %n: index, %hint: i1, %a: vector<4xi32>, %b: vector<2xi32>, %acc: vector<4xf32>) {
+  // CHECK: mk_cta.thread
+  %thread = mk_cta.thread
+  // CHECK: mk_cta.poll %[[C:.*]], %[[N:.*]], %[[N]], %[[N]], %[[N]], %[[HINT:.*]]
+  %arrived = mk_cta.poll %context, %n, %n, %n, %n, %hint
+  // CHECK: mk_cta.arrive %[[C]], %[[N]], %[[HINT]]
+  mk_cta.arrive %context, %n, %hint
   // CHECK: mk_cta.stamp %[[C]], %[[N]], %[[N]] {which = 2 : i64}
   mk_cta.stamp %context, %n, %n {which = 2 : i64}
   // CHECK: mk_cta.step %[[C]]
   %step = mk_cta.step %context
   // CHECK: mk_cta.mma %{{.*}}, %{{.*}}, %{{.*}} : vector<4xi32>, vector<2xi32>, vector<4xf32>
   %sums = mk_cta.mma %a, %b, %acc : vector<4xi32>, vector<2xi32>, vector<4xf32>
+  return
+}
+
+// CHECK-LABEL: func.func @flagged
+func.func @flagged(%context: !mk_cta.context, %n: index, %rows: memref<?x8xi32, strided<[8, 1]>, 1>, %word: i32,
+                   %flag: memref<1xi32, 3>, %begin: i64) {
+  // CHECK: mk_cta.load_flagged %[[R:.*]][%[[N:.*]], %[[N]]] : memref<?x8xi32, strided<[8, 1]>, 1> -> i32
+  %one = mk_cta.load_flagged %rows[%n, %n] : memref<?x8xi32, strided<[8, 1]>, 1> -> i32
+  // CHECK: mk_cta.store_flagged %{{.*}}, %[[R]][%[[N]], %[[N]]] : memref<?x8xi32, strided<[8, 1]>, 1>
+  mk_cta.store_flagged %word, %rows[%n, %n] : memref<?x8xi32, strided<[8, 1]>, 1>
+  // CHECK: mk_cta.clear_flagged %[[R]][%[[N]], %[[N]]] : memref<?x8xi32, strided<[8, 1]>, 1>
+  mk_cta.clear_flagged %rows[%n, %n] : memref<?x8xi32, strided<[8, 1]>, 1>
+  // CHECK: mk_cta.look_again %{{.*}}, %[[N]], %[[N]], %{{.*}}, %{{.*}} : memref<1xi32, 3>
+  %since, %again = mk_cta.look_again %context, %n, %n, %flag, %begin : memref<1xi32, 3>
   return
 }

@@ -5,8 +5,8 @@
 // has landed. A tile of 512 columns is one copy of 4096 bytes, and a slot has four of them.
 
 module attributes {mk.target = #mk.target<kind = "gpu", features = "sm_90a", workers = 2, lanes = 2, bandwidth = 3150, shared = 65536, in_flight = 32768>, mk.options = #mk.options<max_tokens = 8, max_rows = 8, max_sequences = 4, max_length = 64, page = 16, split = 32>} {
-  func.func private @linear(!mk_cta.context, !mk_cta.instruction, index, index, index, i32, i32, i32) -> (i32, i32, i32)
-  func.func private @silu(!mk_cta.context, !mk_cta.instruction, index, index, index, i32, i32, i32) -> (i32, i32, i32)
+  func.func private @linear(!mk_cta.context, !mk_cta.instruction, index, index, index, index, index, i32, i32, i32) -> (i32, i32, i32)
+  func.func private @silu(!mk_cta.context, !mk_cta.instruction, index, index, index, index, index, i32, i32, i32) -> (i32, i32, i32)
   mk_task.program @step {
     mk_task.kind @linear class(tiles) domain(tokens) units(1) {
     ^bb0(%x: tensor<?x512xf32>, %w: tensor<4x512xbf16>):

@@ -2,10 +2,10 @@
 
 // Tests the consumers' half of the kernel: one thread polls for a task's waits, all go on behind the barrier, the body of the
 // kind (none for an instruction that only waits), one signal behind the next barrier; then the end of the step, and only
-// then the flag that says whether there is another.
+// then the flag that says whether there is another. The loader's group of warps gives the consumers registers.
 
 module attributes {mk.target = #mk.target<kind = "gpu", features = "sm_90a", workers = 2, lanes = 2, bandwidth = 3150, shared = 65536, in_flight = 32768>, mk.options = #mk.options<max_tokens = 8, max_rows = 8, max_sequences = 4, max_length = 64, page = 16, split = 32>} {
-  func.func private @first(!mk_cta.context, !mk_cta.instruction, index, index, index, i32, i32, i32) -> (i32, i32, i32)
+  func.func private @first(!mk_cta.context, !mk_cta.instruction, index, index, index, index, index, i32, i32, i32) -> (i32, i32, i32)
   mk_task.program @step {
     mk_task.kind @first class(columns) domain(tokens) units(1) {
     ^bb0(%x: tensor<?x32xf32>):
@@ -16,12 +16,13 @@ module attributes {mk.target = #mk.target<kind = "gpu", features = "sm_90a", wor
   }
 }
 // CHECK-NOT: mk_task
-// CHECK: func.func @mk_main(%[[C:.*]]: !mk_cta.context) attributes {mk.kernel = 288 : i32}
+// CHECK: func.func @mk_main(%[[C:.*]]: !mk_cta.context) attributes {mk.kernel = 384 : i32}
 // CHECK: %[[BLOCK:.*]] = nvvm.read.ptx.sreg.ctaid.x
 // CHECK-NEXT: %[[WORKER:.*]] = arith.index_cast %[[BLOCK]]
 // CHECK: scf.if
 // CHECK-NEXT: mk_cta.ring_init %{{.*}}, %{{.*}} {consumers = 8 : i64} : memref<3xi64, 3>, memref<3xi64, 3>
 // CHECK: nvvm.barrier0
+// CHECK: nvvm.setmaxregister increase 224
 // CHECK: %[[STEP:.*]] = mk_cta.step %[[C]]
 // CHECK: mk_cta.instruction %[[C]], %[[WORKER]], %{{.*}}
 // CHECK: %[[LAG:.*]] = mk_cta.field %{{.*}}, "wait_lag"[0]
@@ -32,7 +33,8 @@ module attributes {mk.target = #mk.target<kind = "gpu", features = "sm_90a", wor
 // CHECK-NEXT: func.call @first(
 // CHECK: default {
 // CHECK: nvvm.barrier
-// CHECK: mk_cta.signal %[[C]], %{{.*}}
+// CHECK: mk_cta.arrive %[[C]], %{{.*}}
 // CHECK: mk_cta.poll %[[C]], %[[WORKER]], %{{.*}}, %c-1, %{{.*}}
 // CHECK: nvvm.barrier
 // CHECK: memref.load
+// CHECK: nvvm.setmaxregister decrease 56

@@ -17,8 +17,7 @@ mk_task.program @step {
 }
 // CHECK-LABEL: func.func private @silu
 // CHECK-SAME: index, %[[N:[a-z0-9]+]]: index, %{{[a-z0-9]+}}: index, %{{[a-z0-9]+}}: i32,
-// CHECK: %[[T:.*]] = nvvm.read.ptx.sreg.tid.x
-// CHECK: %[[THREAD:.*]] = arith.index_cast %[[T]]
+// CHECK: %[[THREAD:.*]] = mk_cta.thread
 // CHECK: %[[UNITS:.*]] = arith.subi
 // CHECK: %[[ALL:.*]] = arith.muli %[[UNITS]], %[[N]]
 // CHECK: %[[COLUMNS:.*]] = arith.muli %[[ALL]], %c4

@@ -31,8 +31,7 @@ mk_task.program @step {
 // CHECK-COUNT-2: scf.for %{{.*}} = %c0 to %{{.*}} step %c4 iter_args({{.*}}) -> (f32, f32, f32, f32, f32, f32, f32, f32, f32, f32)
 // CHECK: scf.for
 // CHECK-NOT: ex2
-// CHECK: %[[R:.*]] = scf.if %{{.*}} -> (f32)
-// CHECK: memref.load %{{.*}} : memref<?x32xf32
+// CHECK: %[[R:.*]] = memref.load %{{.*}} : memref<?x32xf32
 // CHECK: mk_cta.mma
 // CHECK: nvvm.barrier
 // CHECK: %[[SUM:.*]] = arith.addf %[[R]],

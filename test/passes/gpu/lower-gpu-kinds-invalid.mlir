@@ -13,7 +13,7 @@ module attributes {mk.target = #mk.target<kind = "gpu", features = "sm_90a", wor
 
 // -----
 module attributes {mk.target = #mk.target<kind = "gpu", features = "sm_90a", workers = 2, lanes = 2, bandwidth = 3150, shared = 32768, in_flight = 32768>, mk.options = #mk.options<max_tokens = 8, max_rows = 8, max_sequences = 4, max_length = 64, page = 16, split = 32>} {
-// expected-error@+1 {{expected shared memory for a ring of 2 slots of 16384 bytes behind 1280, found 32768}}
+// expected-error@+1 {{expected shared memory for a ring of 2 slots of 16384 bytes behind 1408, found 32768}}
 mk_task.program @step {
 }
 }

@@ -28,8 +28,8 @@ mk_task.program @step {
 }
 }
 // CHECK-LABEL: func.func private @normed
+// CHECK: mk_cta.view %{{.*}}, "params", %{{.*}} : memref<?xvector<4xi32>, strided<[1]>, 1>
 // CHECK: math.fma
-// CHECK: mk_cta.view %{{.*}}, "params", %{{.*}} : memref<?xvector<4xf32>, strided<[1]>, 1>
 // CHECK: mk_cta.mma
 // CHECK: nvvm.barrier
 // CHECK: math.sqrt

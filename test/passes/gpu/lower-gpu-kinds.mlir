@@ -22,7 +22,7 @@ mk_task.program @step {
 // CHECK-LABEL: func.func private @linear
 // CHECK-SAME: (%[[C:.*]]: !mk_cta.context, %[[I:.*]]: !mk_cta.instruction, {{.*}}, %[[SLOT:.*]]: i32, %[[PARITY:.*]]: i32, %[[USED:.*]]: i32) -> (i32, i32, i32)
 // Four blocks of a warp, each of two segments of 32, of which a thread has 8 elements.
-// CHECK: %[[X:.*]] = mk_cta.view %[[C]], "activations", %{{.*}} : memref<?x512xvector<4xf32>
+// CHECK: %[[X:.*]] = mk_cta.view %[[C]], "activations", %{{.*}} : memref<?x512xvector<4xi32>
 // CHECK-COUNT-16: memref.load %[[X]]
 // CHECK: scf.for {{.*}} iter_args(%[[S:.*]] = %[[SLOT]], %[[P:.*]] = %[[PARITY]], %[[U:.*]] = %[[USED]],
 // CHECK-NOT: memref.load %[[X]]

@@ -2,11 +2,11 @@
 
 // Tests that a gated linear reads its input whole and writes one column for two of its accumulators. Every task reads the
 // request; the weight is no access.
-// CHECK: {"program":"step","objects":[{"name":"the request",{{.*}}},{"name":"x","space":1,"begin":0,"end":512,"columns":16},
-// CHECK-SAME: "workers":{{\[\[}}{"family":0,"name":"gate_up","units":[1,2],"waits":[],"signal":-1,"accesses":[
-// CHECK-SAME: {"object":0,"write":false,"shares":false,"columns":{{\[\[}}0,1]]},
-// CHECK-SAME: {"object":1,"write":false,"shares":false,"columns":{{\[\[}}0,16]]},
-// CHECK-SAME: {"object":2,"write":true,"shares":false,"columns":{{\[\[}}4,8]]}]}]]}
+// CHECK: {"program":"step","objects":[{"name":"the request",{{.*}}},{"name":"x","space":1,"begin":0,"end":512,"columns":16,"flagged":false,"forwarded":false},
+// CHECK-SAME: "workers":{{\[\[}}{"family":0,"name":"gate_up","units":[1,2],"waits":[],"ends":false,"signal":-1,"accesses":[
+// CHECK-SAME: {"object":0,"write":false,"shares":false,"early":false,"columns":{{\[\[}}0,1]]},
+// CHECK-SAME: {"object":1,"write":false,"shares":false,"early":false,"columns":{{\[\[}}0,16]]},
+// CHECK-SAME: {"object":2,"write":true,"shares":false,"early":false,"columns":{{\[\[}}4,8]]}]}]]}
 #s = #mk_task.segment<base = 0, limit = 16, outer = 1, stride = 16, half = 8, partner = 8>
 module attributes {mk.target = #mk.target<kind = "cpu", features = "", workers = 1, lanes = 4, bandwidth = 30>,
   mk.options = #mk.options<max_tokens = 8, max_rows = 8, max_sequences = 2, max_length = 32, page = 16, split = 16>} {

@@ -5,7 +5,7 @@
 
 // CHECK-NOT: worker
 // CHECK: worker 0: 1 instruction
-// CHECK-NEXT: 0 ? ? units [7, 7) wait ? x 7 of the step before, {{.*}} signal ?
+// CHECK-NEXT: 0 ? ? units [7, 7) wait hint ? x 7 of the step before, {{.*}} signal ?
 // CHECK-NOT: worker
 mk_task.program @planned {
 }

@@ -55,6 +55,10 @@ class GpuDevice(BaseDevice):
         check_room(gpu, blocks, pool_pages)
         self._channel = Channel(gpu)
         self.memory = {name: DeviceMemory(gpu, size, self._channel.stream) for name, size in blocks.items()}
+        if flagged := 2 * arenas["flagged"]:  # no word of them has been written
+            with gpu:
+                end = self.memory["activations"].address + arenas["activations"]
+                gpu.cuda("cuMemsetD8Async", end - flagged, 0xFF, flagged, self._channel.stream)
         arrays = manifest["abi"]["request"]
         workers = manifest["target"]["workers"]
         buffer = next(b for b in manifest["buffers"] if b["name"] == manifest["logits"])
@@ -96,6 +100,7 @@ class GpuDevice(BaseDevice):
             host=self._pinned["host"].device_address,
             stall=self._pinned["stall"].device_address,
             stall_ns=int(stall_seconds * 1e9),
+            flagged=manifest["arenas"]["flagged"],
         )
         words = np.zeros(manifest["abi"]["context_words"], np.uint64)
         for field in manifest["abi"]["context"]:

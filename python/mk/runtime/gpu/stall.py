@@ -11,7 +11,8 @@ import numpy as np
 if TYPE_CHECKING:
     from mk.compiler.manifest import Manifest
 
-WORDS = 4  # int64 for each worker: state (1: stuck), instruction, event (-1: the step counter), count that was seen
+# int64 for each worker: state (1: stuck), instruction, event (-1: the step counter, -2: what it reads), count it saw
+WORDS = 4
 
 
 def stall_text(records: np.ndarray[Any, Any], table: np.ndarray[Any, Any], manifest: Manifest) -> str | None:
@@ -31,8 +32,8 @@ def stall_text(records: np.ndarray[Any, Any], table: np.ndarray[Any, Any], manif
     if not places:
         return None
     stuck = "; ".join(
-        f"{_workers(workers)} in {_family(family, manifest)}: waiting for {_event(event, manifest)}, which has seen "
-        f"{_numbers(sorted(seen[family, event]))}"
+        f"{_workers(workers)} in {_family(family, manifest)}: waiting for {_event(event, manifest)}"
+        + (f", which has seen {_numbers(sorted(seen[family, event]))}" if event != -2 else "")
         for (family, event), workers in places.items()
     )
     return f"the program made no progress: {stuck}; make a new engine"
@@ -48,6 +49,8 @@ def _family(index: int, manifest: Manifest) -> str:
 def _event(index: int, manifest: Manifest) -> str:
     if index == -1:
         return "the end of the step"
+    if index == -2:
+        return "words of its input that nobody has written"
     name = f" ({manifest['events'][index]})" if 0 <= index < len(manifest["events"]) else ""
     return f"event {index}{name}"
 

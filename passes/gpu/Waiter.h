@@ -1,0 +1,36 @@
+// Part of mk, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#ifndef MK_PASSES_GPU_WAITER_H
+#define MK_PASSES_GPU_WAITER_H
+
+#include "passes/gpu/GpuBuilder.h"
+
+namespace mlir::mk_task {
+class KindOp;
+}
+
+namespace mlir::mk {
+
+/// How the consumers of a CTA wait together: one thread looks, all go on behind a barrier.
+struct Waiter {
+  GpuBuilder &b;
+  Value context, worker, thread;
+
+  /// Word i of the flags that SharedLayout places.
+  Value flag(int64_t place) { return b.shared(place, {1}, b.getI32Type()); }
+  /// Whether the CTA is to go on.
+  Value alive();
+  /// `body` gives whether what is waited for has come; false once it is overdue.
+  Value poll(function_ref<Value()> body);
+  /// For all that the instruction waits for, in step number `step`.
+  Value wait(Value instruction, Value number, Value step);
+  /// For the end of the step before step number `step`.
+  Value waitForStep(Value number, Value step);
+};
+
+/// Whether the code of a kind begins with its wait: it has something to do before.
+bool waitsItself(mk_task::KindOp kind);
+
+} // namespace mlir::mk
+
+#endif // MK_PASSES_GPU_WAITER_H
