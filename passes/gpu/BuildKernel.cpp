@@ -404,14 +404,14 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
                         b.mul(b.min(stream.group, b.sub(inBatch, unit)), stream.chunkBytes);
                     return b.choose(
                         state.getTypes(), state[0],
-                        [&] { return fill(offset, bytes, ofRows, lane, state); },
+                        [&] { return fill(offset, bytes, lane, state); },
                         [&] { return SmallVector<Value>(state); });
                   });
             });
       });
     }
 
-    SmallVector<Value> fill(Value offset, Value bytes, Value ofRows, Value lane, ValueRange state) {
+    SmallVector<Value> fill(Value offset, Value bytes, Value lane, ValueRange state) {
       RingPlace next = RingPlace::of(state.slice(1, 3));
       // Bytes in flight delay every other access of the CTA, so there are no more than are needed.
       Value ahead = b.create<arith::SubIOp>(next.used, b.read(used, b.index(0)));
