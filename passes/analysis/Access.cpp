@@ -95,7 +95,7 @@ SmallVector<Access> AccessAnalysis::getAccesses(FamilyOp family, int64_t begin, 
   }
 
   // Every task looks at the request's token or row count; advance writes the next request.
-  bool advances = llvm::any_of(kind.getBody().getOps(), llvm::IsaPred<mk::AdvanceOp>);
+  bool advances = endsStep(kind);
   SmallVector<Access> result = {{0, advances, false, {{0, 1}}}};
   unsigned arguments = family.getOperands().size();
   for (const KindAccess &access : kindAccesses) {

@@ -25,6 +25,13 @@ struct Conflict {
   bool destroyed = false;
 };
 
+/// Whether the pair needs no order of its own: of a flagged buffer two steps are kept apart as
+/// wholes, and of a forwarded cache, who writes and who reads in a step touch other rows of it.
+inline bool isKeptApart(const Conflict &conflict, const MemoryObject &object) {
+  return (object.flagged && conflict.earlier.step != conflict.later.step) ||
+         (object.forwarded && conflict.earlierWrites != conflict.laterWrites);
+}
+
 /// Sweeps over the tasks in the model's order and finds, for each, the earlier tasks that it
 /// conflicts with. A conflict that follows from others and from program order may be left out: of
 /// several tasks of one worker only the last is kept, and a task that a later writer of the same

@@ -32,7 +32,8 @@ std::string mk::hostFeatures() {
 
 /// The standard -O2 passes without the vectorisers: bodies are written with the vectors they want,
 /// and a second opinion on short remainder loops costs compile time for nothing.
-void mk::optimizeModule(llvm::Module &module, llvm::TargetMachine &machine) {
+void mk::runPasses(llvm::Module &module, llvm::TargetMachine &machine,
+                   llvm::function_ref<llvm::ModulePassManager(llvm::PassBuilder &)> make) {
   llvm::LoopAnalysisManager loops;
   llvm::FunctionAnalysisManager functions;
   llvm::CGSCCAnalysisManager components;
@@ -46,7 +47,13 @@ void mk::optimizeModule(llvm::Module &module, llvm::TargetMachine &machine) {
   builder.registerFunctionAnalyses(functions);
   builder.registerLoopAnalyses(loops);
   builder.crossRegisterProxies(loops, functions, components, modules);
-  builder.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O2).run(module, modules);
+  make(builder).run(module, modules);
+}
+
+void mk::optimizeModule(llvm::Module &module, llvm::TargetMachine &machine) {
+  runPasses(module, machine, [](llvm::PassBuilder &builder) {
+    return builder.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O2);
+  });
 }
 
 FailureOr<std::string> mk::emitObject(ModuleOp module, StringRef cpu, StringRef features) {

@@ -5,10 +5,12 @@
 
 #include "mlir/IR/BuiltinOps.h"
 
+#include "llvm/IR/PassManager.h"
 #include <string>
 
 namespace llvm {
 class Module;
+class PassBuilder;
 class TargetMachine;
 } // namespace llvm
 
@@ -19,6 +21,9 @@ namespace mlir::mk {
 /// on failure.
 FailureOr<std::string> emitObject(ModuleOp module, StringRef cpu, StringRef features);
 
+/// Runs the passes that `make` gives.
+void runPasses(llvm::Module &module, llvm::TargetMachine &machine,
+               llvm::function_ref<llvm::ModulePassManager(llvm::PassBuilder &)> make);
 /// LLVM's optimisations as all of mk's targets want them.
 void optimizeModule(llvm::Module &module, llvm::TargetMachine &machine);
 

@@ -1,6 +1,7 @@
 // Part of mk, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "passes/Passes.h"
+#include "passes/cpu/Descriptor.h"
 #include "passes/cpu/Dot.h"
 
 #include "dialects/mk/Mk.h"
@@ -188,31 +189,10 @@ struct LowerCtaToLLVM : mk::impl::LowerCtaToLLVMBase<LowerCtaToLLVM> {
   /// never read.
   Value view(CodeBuilder &b, mk_cta::ViewOp op) {
     auto type = cast<MemRefType>(op->getResult(0).getType());
-    SmallVector<int64_t> strides;
-    int64_t offset;
-    (void)getStridesAndOffset(type, strides, offset);
     Value context = op->getOperand(0);
     Value pointer = byte(b, loadWord(b, context, op.getArena(), context.getType()),
                          toI64(b, op->getOperand(1)));
-    auto i64 = b.getI64Type();
-    auto array = LLVM::LLVMArrayType::get(i64, type.getRank());
-    auto structType = LLVM::LLVMStructType::getLiteral(
-        &getContext(), {pointer.getType(), pointer.getType(), i64, array, array});
-    Value descriptor = b.create<LLVM::UndefOp>(structType);
-    auto set = [&](Value value, ArrayRef<int64_t> position) {
-      descriptor = b.create<LLVM::InsertValueOp>(descriptor, value, position);
-    };
-    auto number = [&](int64_t value) {
-      return b.create<LLVM::ConstantOp>(i64, b.getI64IntegerAttr(value));
-    };
-    set(pointer, {0});
-    set(pointer, {1});
-    set(number(0), {2});
-    for (int64_t i = 0; i < type.getRank(); ++i) {
-      set(number(type.isDynamicDim(i) ? INT64_MAX : type.getDimSize(i)), {3, i});
-      set(number(strides[i]), {4, i});
-    }
-    return b.create<UnrealizedConversionCastOp>(type, descriptor).getResult(0);
+    return makeDescriptor(b, type, pointer);
   }
 
   /// Spins until the 64-bit word is at least the target; see mk_cta.wait for the memory order.

@@ -18,6 +18,17 @@ static void eraseDeadOps(Block &block) {
       op.erase();
 }
 
+LinearOp takeOver(LinearOp linear) {
+  OpBuilder builder(linear);
+  TypeRange types = linear.getEpilogue().front().getTerminator()->getOperandTypes();
+  auto taker =
+      builder.create<LinearOp>(linear.getLoc(), types, linear.getInput(), linear.getWeights());
+  taker->setDiscardableAttrs(linear->getDiscardableAttrDictionary());
+  taker.getPrologue().takeBody(linear.getPrologue());
+  taker.getEpilogue().takeBody(linear.getEpilogue());
+  return taker;
+}
+
 // Puts `op` at the end of the epilogue of `linear` and replaces the linear by one with the results
 // that are read.
 static void absorb(LinearOp linear, Operation *op) {
@@ -42,11 +53,7 @@ static void absorb(LinearOp linear, Operation *op) {
     }
   yield->setOperands(yielded);
 
-  auto fused = builder.create<LinearOp>(linear.getLoc(), TypeRange(ValueRange(yielded)),
-                                        linear.getInput(), linear.getWeights());
-  fused->setDiscardableAttrs(linear->getDiscardableAttrDictionary());
-  fused.getPrologue().takeBody(linear.getPrologue());
-  fused.getEpilogue().takeBody(linear.getEpilogue());
+  LinearOp fused = takeOver(linear);
   for (auto [old, result] : llvm::zip(replaced, fused.getResults()))
     old.replaceUsesWithIf(result, [&](OpOperand &use) {
       return use.getOwner()->getBlock() != &fused.getEpilogue().front();

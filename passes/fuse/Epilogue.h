@@ -16,6 +16,10 @@ namespace mlir::mk {
 /// moved up for that.
 bool fuseIntoEpilogue(Operation *op);
 
+/// The linear, with what its epilogue yields now for results, in its place; `linear` is left
+/// without regions, for the caller to replace and erase.
+LinearOp takeOver(LinearOp linear);
+
 } // namespace mlir::mk
 
 #endif // MK_PASSES_FUSE_EPILOGUE_H

@@ -6,6 +6,7 @@
 #include "dialects/mk/Mk.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "passes/Passes.h"
+#include "passes/fuse/Epilogue.h"
 
 namespace mlir::mk {
 #define GEN_PASS_DEF_FORWARDKV
@@ -47,12 +48,7 @@ static SmallVector<Value> storedRows(Value cache) {
   yielded.push_back(roundTo(element, append.getKeys(), builder));
   yielded.push_back(roundTo(element, append.getValues(), builder));
   yield->setOperands(yielded);
-  builder.setInsertionPoint(linear);
-  auto wider = builder.create<LinearOp>(linear.getLoc(), TypeRange(ValueRange(yielded)),
-                                        linear.getInput(), linear.getWeights());
-  wider->setDiscardableAttrs(linear->getDiscardableAttrDictionary());
-  wider.getPrologue().takeBody(linear.getPrologue());
-  wider.getEpilogue().takeBody(linear.getEpilogue());
+  LinearOp wider = takeOver(linear);
   linear->replaceAllUsesWith(wider->getResults().drop_back(2));
   linear.erase();
   return SmallVector<Value>(wider->getResults().take_back(2));

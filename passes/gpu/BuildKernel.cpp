@@ -56,12 +56,9 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
     /// An array of int32 of the request.
     Value requestArray(StringRef name) {
       for (mk_task::RequestArray &array : mk_task::requestArrays(options))
-        if (array.name == name) {
-          auto layout = StridedLayoutAttr::get(b.getContext(), 0, {1});
-          auto type =
-              MemRefType::get({array.count}, b.getI32Type(), layout, b.getI64IntegerAttr(kGlobal));
-          return b.create<mk_cta::ViewOp>(type, context, "request", b.index(array.offset));
-        }
+        if (array.name == name)
+          return b.view(context, "request", b.index(array.offset), {array.count}, {1},
+                        b.getI32Type());
       llvm_unreachable("not an array of Abi.def");
     }
     Value readRequest(StringRef name) { return b.read(requestArray(name), b.index(0)); }
@@ -113,6 +110,31 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
     Value field(Value instruction, StringRef name, int64_t i = 0) {
       return b.create<mk_cta::FieldOp>(instruction, name, i);
     }
+    /// Over the worker's instructions, while the first value that `body` carries on is true. Gives
+    /// the number of the instruction that it did not come to, then what was carried.
+    SmallVector<Value>
+    walk(ValueRange carried,
+         function_ref<SmallVector<Value>(Value instruction, Value number, ValueRange carried)>
+             body) {
+      SmallVector<Value> init = {b.index(0), instructionAt(b.index(0))};
+      init.append(carried.begin(), carried.end());
+      SmallVector<Value> result = b.loopWhile(
+          init,
+          [&](ValueRange at) -> Value {
+            Value more = b.create<arith::CmpIOp>(arith::CmpIPredicate::ne, field(at[1], "kind"),
+                                                 b.index(-1));
+            return b.both(more, at[2]);
+          },
+          [&](ValueRange at) {
+            // The next instruction is on its way while this one runs.
+            Value following = instructionAt(b.add(at[0], 1));
+            SmallVector<Value> next = {b.add(at[0], 1), following};
+            next.append(body(at[1], at[0], at.drop_front(2)));
+            return next;
+          });
+      result.erase(result.begin() + 1);
+      return result;
+    }
     void stamp(Value number, int64_t which) {
       if (trace)
         b.when(b.equal(thread, b.index(0)),
@@ -120,10 +142,7 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
     }
     /// What the last step of the launch before was asked to do, for the first step of this one.
     Value sizesOfLast() {
-      auto layout = StridedLayoutAttr::get(b.getContext(), 0, {1});
-      auto type = MemRefType::get({SharedLayout::sizes}, b.getI32Type(), layout,
-                                  b.getI64IntegerAttr(kGlobal));
-      return b.create<mk_cta::ViewOp>(type, context, "step", b.index(16));
+      return b.view(context, "step", b.index(16), {SharedLayout::sizes}, {1}, b.getI32Type());
     }
     Value copyOf(Value step) { return b.rem(step, 2); }
     Value otherCopy(Value copy) { return b.sub(b.index(1), copy); }
@@ -180,7 +199,6 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
     //===------------------------------------------------------------------------------------------===//
 
     void consume() {
-      Value first = b.index(0);
       Type i32 = b.getI32Type();
       Value step = b.create<mk_cta::StepOp>(context);
       Value zero = b.integer(0);
@@ -197,36 +215,26 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
                   rows = b.toIndex(readRequest("n_rows"));
             Value step = state[0], next = b.add(step, 1);
             readHeader(tokens, rows, copyOf(step));
-            SmallVector<Value> list = {
-                first, instructionAt(first), b.integer(1, 1), state[2], state[3], state[4]};
-            list = b.loopWhile(
-                list,
-                [&](ValueRange at) -> Value {
-                  Value more = b.create<arith::CmpIOp>(arith::CmpIPredicate::ne,
-                                                       field(at[1], "kind"), b.index(-1));
-                  return b.both(more, at[2]);
-                },
-                [&](ValueRange at) {
-                  // The next instruction is on its way while this one runs.
-                  Value following = instructionAt(b.add(at[0], 1));
-                  stamp(at[0], 0);
-                  Value arrived = wait(waiter, at[1], at[0], step);
-                  stamp(at[0], 1);
-                  SmallVector<Value> ring = b.choose(
-                      TypeRange{i32, i32, i32}, arrived,
-                      [&] {
-                        return run(at[1], at[0], step, tokens, rows,
-                                   RingPlace::of(at.drop_front(3)));
-                      },
-                      [&] { return SmallVector<Value>{at[3], at[4], at[5]}; });
-                  return SmallVector<Value>{b.add(at[0], 1), following, arrived,
-                                            ring[0],         ring[1],   ring[2]};
-                });
+            SmallVector<Value> list = {b.integer(1, 1), state[2], state[3], state[4]};
+            list = walk(list, [&](Value instruction, Value number, ValueRange at) {
+              stamp(number, 0);
+              Value arrived = wait(waiter, instruction, number, step);
+              stamp(number, 1);
+              SmallVector<Value> result = {arrived};
+              result.append(b.choose(
+                  TypeRange{i32, i32, i32}, arrived,
+                  [&] {
+                    return run(instruction, number, step, tokens, rows,
+                               RingPlace::of(at.drop_front(1)));
+                  },
+                  [&] { return SmallVector<Value>(at.drop_front(1)); }));
+              return result;
+            });
             waiter.waitForStep(list[0], next);
             Value runs = b.create<arith::CmpIOp>(arith::CmpIPredicate::ne, readRequest("running"),
                                                  b.integer(0));
-            return SmallVector<Value>{next, b.both(runs, waiter.alive()), list[3], list[4],
-                                      list[5]};
+            return SmallVector<Value>{next, b.both(runs, waiter.alive()), list[2], list[3],
+                                      list[4]};
           })[0];
       Value keeps =
           b.both(b.equal(worker, b.index(0)), b.less(thread, b.index(SharedLayout::sizes)));
@@ -342,23 +350,12 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
                           state[1]);
           },
           [&](ValueRange state) {
-            SmallVector<Value> list = {b.index(0), instructionAt(b.index(0))};
-            list.append(state.begin() + 1, state.end());
-            list = b.loopWhile(
-                list,
-                [&](ValueRange at) -> Value {
-                  Value more = b.create<arith::CmpIOp>(arith::CmpIPredicate::ne,
-                                                       field(at[1], "kind"), b.index(-1));
-                  return b.both(more, at[2]);
-                },
-                [&](ValueRange at) {
-                  Value following = instructionAt(b.add(at[0], 1));
-                  SmallVector<Value> next = {b.add(at[0], 1), following};
-                  next.append(streamTask(at[1], noRows, lane, at.drop_front(2)));
-                  return next;
+            SmallVector<Value> list =
+                walk(state.drop_front(1), [&](Value instruction, Value, ValueRange at) {
+                  return streamTask(instruction, noRows, lane, at);
                 });
             SmallVector<Value> next = {b.addI32(state[0], b.integer(1))};
-            next.append(list.begin() + 2, list.end());
+            next.append(list.begin() + 1, list.end());
             return next;
           });
       // A CTA must not end while the copy engine writes to its memory.

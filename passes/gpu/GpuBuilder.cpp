@@ -11,6 +11,13 @@ using namespace mlir::mk;
 
 Value GpuBuilder::thread() { return toIndex(create<NVVM::ThreadIdXOp>(getI32Type())); }
 
+Value GpuBuilder::view(Value context, StringRef arena, Value offset, ArrayRef<int64_t> shape,
+                       ArrayRef<int64_t> strides, Type element) {
+  auto layout = StridedLayoutAttr::get(getContext(), 0, strides);
+  auto type = MemRefType::get(shape, element, layout, getI64IntegerAttr(kGlobal));
+  return create<mk_cta::ViewOp>(type, context, arena, offset);
+}
+
 Value GpuBuilder::shared(int64_t offset, ArrayRef<int64_t> shape, Type element) {
   auto type =
       MemRefType::get(shape, element, MemRefLayoutAttrInterface(), getI64IntegerAttr(kShared));

@@ -35,6 +35,9 @@ struct GpuBuilder : CodeBuilder {
   using CodeBuilder::CodeBuilder;
 
   Value thread(); // its number in the CTA, an index
+  /// Memory of an arena.
+  Value view(Value context, StringRef arena, Value offset, ArrayRef<int64_t> shape,
+             ArrayRef<int64_t> strides, Type element);
   /// Memory of the CTA.
   Value shared(int64_t offset, ArrayRef<int64_t> shape, Type element);
   void barrier(); // of the consumers

@@ -23,13 +23,6 @@ LogicalResult GpuEmitter::refuse(Operation *op, const Twine &why) {
                            << (getModulePath(op).empty() ? "" : ", at " + getModulePath(op)) << ")";
 }
 
-Value GpuEmitter::view(StringRef arena, Value offset, ArrayRef<int64_t> shape,
-                       ArrayRef<int64_t> strides, Type element) {
-  auto layout = StridedLayoutAttr::get(b.getContext(), 0, strides);
-  auto type = MemRefType::get(shape, element, layout, b.getI64IntegerAttr(kGlobal));
-  return b.create<mk_cta::ViewOp>(type, frame.context, arena, offset);
-}
-
 static int64_t bytesOf(Type element) {
   if (auto vector = dyn_cast<VectorType>(element))
     return vector.getNumElements() * vector.getElementTypeBitWidth() / 8;

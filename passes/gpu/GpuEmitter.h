@@ -62,7 +62,9 @@ private:
     return b.create<mk_cta::FieldOp>(frame.instruction, name, index);
   }
   Value view(StringRef arena, Value offset, ArrayRef<int64_t> shape, ArrayRef<int64_t> strides,
-             Type element);
+             Type element) {
+    return b.view(frame.context, arena, offset, shape, strides, element);
+  }
   /// The rows in units of `element`, a scalar or a vector, so that a load is one instruction.
   Value rowsAs(const Memory &memory, Type element);
   Value shared(int64_t offset, ArrayRef<int64_t> shape, Type element) {

@@ -1,6 +1,7 @@
 // Part of mk, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "passes/Passes.h"
+#include "passes/cpu/Descriptor.h"
 #include "passes/gpu/GpuBuilder.h"
 
 #include "dialects/mk/Mk.h"
@@ -104,7 +105,8 @@ struct LowerCtaToNVVM : mk::impl::LowerCtaToNVVMBase<LowerCtaToNVVM> {
             .Case([&](mk_cta::ViewOp view) {
               Value base = b.create<arith::AddIOp>(loadWord(b, operand(0), view.getArena()),
                                                    toI64(b, operand(1)));
-              result = descriptor(b, cast<MemRefType>(op->getResult(0).getType()), global(b, base));
+              result =
+                  makeDescriptor(b, cast<MemRefType>(op->getResult(0).getType()), global(b, base));
               return true;
             })
             .Case([&](mk_cta::SharedOp shared) {
@@ -113,7 +115,7 @@ struct LowerCtaToNVVM : mk::impl::LowerCtaToNVVMBase<LowerCtaToNVVM> {
               Value address = b.create<LLVM::GEPOp>(
                   type, b.getI8Type(), base,
                   ArrayRef<LLVM::GEPArg>{LLVM::GEPArg(int32_t(shared.getOffset()))});
-              result = descriptor(b, cast<MemRefType>(op->getResult(0).getType()), address);
+              result = makeDescriptor(b, cast<MemRefType>(op->getResult(0).getType()), address);
               return true;
             })
             .Case([&](mk_cta::ThreadOp) {
@@ -303,32 +305,6 @@ struct LowerCtaToNVVM : mk::impl::LowerCtaToNVVMBase<LowerCtaToNVVM> {
     return b.create<LLVM::LoadOp>(b.getI32Type(), global(b, address), /*alignment=*/4,
                                   /*isVolatile=*/false, /*isNonTemporal=*/false,
                                   /*isInvariant=*/true);
-  }
-
-  /// A memref descriptor with the static sizes and strides of the type.
-  Value descriptor(GpuBuilder &b, MemRefType type, Value pointer) {
-    SmallVector<int64_t> strides;
-    int64_t offset;
-    (void)getStridesAndOffset(type, strides, offset);
-    auto i64 = b.getI64Type();
-    auto array = LLVM::LLVMArrayType::get(i64, type.getRank());
-    auto structType = LLVM::LLVMStructType::getLiteral(
-        &getContext(), {pointer.getType(), pointer.getType(), i64, array, array});
-    Value result = b.create<LLVM::UndefOp>(structType);
-    auto set = [&](Value value, ArrayRef<int64_t> position) {
-      result = b.create<LLVM::InsertValueOp>(result, value, position);
-    };
-    auto number = [&](int64_t value) {
-      return b.create<LLVM::ConstantOp>(i64, b.getI64IntegerAttr(value));
-    };
-    set(pointer, {0});
-    set(pointer, {1});
-    set(number(0), {2});
-    for (int64_t i = 0; i < type.getRank(); ++i) {
-      set(number(type.isDynamicDim(i) ? INT64_MAX : type.getDimSize(i)), {3, i});
-      set(number(strides[i]), {4, i});
-    }
-    return b.create<UnrealizedConversionCastOp>(type, result).getResult(0);
   }
 
   /// The 32-bit address of element (or row) i in the window of shared memory.

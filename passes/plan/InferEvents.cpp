@@ -93,12 +93,10 @@ LogicalResult EventPlan::findDependencies(AccessAnalysis &analysis) {
                                                     << name << "', one of them writing";
         }
         const MemoryObject &object = analysis.getObjects()[conflict.laterObject];
-        bool flagged = object.flagged;
-        if ((flagged && earlier.step != step) ||
-            (object.forwarded && conflict.earlierWrites != conflict.laterWrites))
+        if (isKeptApart(conflict, object))
           return; // see separateSteps
-        if (step == 1 && earlier.worker != point.worker && flagged && conflict.earlierWrites &&
-            !conflict.laterWrites) {
+        if (step == 1 && earlier.worker != point.worker && object.flagged &&
+            conflict.earlierWrites && !conflict.laterWrites) {
           hints[i].insert(earlier.family);
           awaited[earlier.family] = true;
         } else if (step == 1 && earlier.worker != point.worker) {

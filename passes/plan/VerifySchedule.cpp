@@ -281,13 +281,10 @@ LogicalResult Verifier::verifyConflicts(const HappensBefore &order, const Happen
         const TaskPoint &earlier = conflict.earlier;
         bool siblings = earlier.step == step && earlier.family == point.family;
         const MemoryObject &object = analysis.getObjects()[conflict.laterObject];
-        bool flagged = object.flagged;
-        // Of a forwarded cache, who writes and who reads in a step touch other rows of it.
-        if ((flagged && earlier.step != step) ||
-            (object.forwarded && conflict.earlierWrites != conflict.laterWrites))
+        if (isKeptApart(conflict, object))
           return; // see verifyFlagged
         // Who reads a flagged word looks at it until it is there, so it has to come, no more.
-        bool looks = flagged && conflict.earlierWrites && !conflict.laterWrites;
+        bool looks = object.flagged && conflict.earlierWrites && !conflict.laterWrites;
         const HappensBefore &known = looks ? runs : order;
         if (!conflict.destroyed && !siblings && known.isBefore(earlier.task, earlier.step, i, step))
           return;
