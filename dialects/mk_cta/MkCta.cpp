@@ -122,6 +122,12 @@ LogicalResult RingFillOp::verify() {
   return success();
 }
 
+LogicalResult RingCopyOp::verify() {
+  if (contextField(getArena()) < 0)
+    return emitOpError() << "expects the name of a context field, got \"" << getArena() << "\"";
+  return success();
+}
+
 LogicalResult SharedOp::verify() {
   auto type = cast<MemRefType>(getResult().getType());
   auto space = dyn_cast_or_null<IntegerAttr>(type.getMemorySpace());

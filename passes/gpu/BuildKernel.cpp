@@ -2,6 +2,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "passes/Passes.h"
 #include "passes/gpu/GpuEmitter.h"
+#include "passes/gpu/Loader.h"
+#include "passes/gpu/Request.h"
+#include "passes/gpu/TableWalk.h"
 
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 
@@ -14,10 +17,6 @@ using namespace mlir;
 using namespace mlir::mk;
 
 namespace {
-/// The loader keeps twice the bytes in flight while the consumers have fewer tiles than this to
-/// use.
-constexpr int64_t kFewTiles = 5;
-
 struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
   using BuildKernelBase::BuildKernelBase;
 
@@ -34,33 +33,21 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
     }
   }
 
-  /// What the loader must know of a kind; `chunks` is 0 for one without tiles.
-  struct Stream {
-    Value chunks, chunkBytes, group, ofRows;
-  };
-
   struct KernelBuilder {
     KernelBuilder(mk_task::ProgramOp program, mk_task::TableOp table, bool trace)
-        : b(program.getLoc(), program.getContext()), program(program), table(table), trace(trace),
+        : b(program.getLoc(), program.getContext()), program(program), tableOp(table), trace(trace),
           target(getTarget(program)), options(getOptions(program)), layout(program, target) {}
 
     GpuBuilder b;
     mk_task::ProgramOp program;
-    mk_task::TableOp table;
+    mk_task::TableOp tableOp;
     bool trace;
     TargetAttr target;
     OptionsAttr options;
     SharedLayout layout;
-    Value context, worker, thread, full, empty, quit, overdue, used, sizes;
+    Value context, worker, thread, quit, sizes;
 
-    /// An array of int32 of the request.
-    Value requestArray(StringRef name) {
-      for (mk_task::RequestArray &array : mk_task::requestArrays(options))
-        if (array.name == name)
-          return b.view(context, "request", b.index(array.offset), {array.count}, {1},
-                        b.getI32Type());
-      llvm_unreachable("not an array of Abi.def");
-    }
+    Value requestArray(StringRef name) { return mk::requestArray(b, context, options, name); }
     Value readRequest(StringRef name) { return b.read(requestArray(name), b.index(0)); }
 
     void build() {
@@ -73,17 +60,16 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
       context = entry->getArgument(0);
       worker = b.toIndex(b.create<NVVM::BlockIdXOp>(b.getI32Type()));
       thread = b.thread();
-      full = b.shared(0, {layout.stages}, b.getI64Type());
-      empty = b.shared(layout.stages * 8, {layout.stages}, b.getI64Type());
-      quit = b.shared(SharedLayout::kQuit, {1}, b.getI32Type());
-      overdue = b.shared(SharedLayout::kOverdue, {1}, b.getI32Type());
-      used = b.shared(SharedLayout::kUsed, {1}, b.getI32Type());
+      quit = SharedLayout::flag(b, SharedLayout::kQuit);
       sizes = b.shared(SharedLayout::kSizes, {2, SharedLayout::sizes + 1}, b.getI32Type());
       b.when(b.equal(thread, b.index(0)), [&] {
-        b.create<mk_cta::RingInitOp>(full, empty, kConsumerWarps);
-        b.write(b.integer(0), quit, b.index(0));
-        b.write(b.integer(0), overdue, b.index(0));
-        b.write(b.integer(0), used, b.index(0));
+        b.create<mk_cta::RingInitOp>(layout.full(b), layout.empty(b), kConsumerWarps);
+        for (int64_t flag : {SharedLayout::kQuit, SharedLayout::kOverdue, SharedLayout::kUsed})
+          b.write(b.integer(0), SharedLayout::flag(b, flag), b.index(0));
+        // Loader and consumers have both left the step before this launch.
+        Value before = b.sub(b.create<mk_cta::StepOp>(context), b.index(1));
+        for (int64_t flag : {SharedLayout::kReady, SharedLayout::kPassed})
+          b.create<mk_cta::TellOp>(SharedLayout::flag(b, flag), before);
       });
       b.create<NVVM::Barrier0Op>();
       Value consumes = b.less(thread, b.index(kConsumers));
@@ -95,7 +81,8 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
           },
           [&] {
             setRegisters(kLoaderRegisters, NVVM::SetMaxRegisterAction::decrease);
-            b.when(b.less(thread, b.index(kConsumers + 32)), [&] { stream(); });
+            b.when(b.less(thread, b.index(kConsumers + 32)),
+                   [&] { Loader(b, program, tableOp, context, worker).emit(); });
           });
       b.create<func::ReturnOp>();
     }
@@ -104,36 +91,8 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
       b.create<NVVM::SetMaxRegisterOp>(count, action);
     }
 
-    Value instructionAt(Value number) {
-      return b.create<mk_cta::InstructionOp>(context, worker, number);
-    }
-    Value field(Value instruction, StringRef name, int64_t i = 0) {
-      return b.create<mk_cta::FieldOp>(instruction, name, i);
-    }
-    /// Over the worker's instructions, while the first value that `body` carries on is true. Gives
-    /// the number of the instruction that it did not come to, then what was carried.
-    SmallVector<Value>
-    walk(ValueRange carried,
-         function_ref<SmallVector<Value>(Value instruction, Value number, ValueRange carried)>
-             body) {
-      SmallVector<Value> init = {b.index(0), instructionAt(b.index(0))};
-      init.append(carried.begin(), carried.end());
-      SmallVector<Value> result = b.loopWhile(
-          init,
-          [&](ValueRange at) -> Value {
-            Value more = b.create<arith::CmpIOp>(arith::CmpIPredicate::ne, field(at[1], "kind"),
-                                                 b.index(-1));
-            return b.both(more, at[2]);
-          },
-          [&](ValueRange at) {
-            // The next instruction is on its way while this one runs.
-            Value following = instructionAt(b.add(at[0], 1));
-            SmallVector<Value> next = {b.add(at[0], 1), following};
-            next.append(body(at[1], at[0], at.drop_front(2)));
-            return next;
-          });
-      result.erase(result.begin() + 1);
-      return result;
+    Value field(Value instruction, StringRef name) {
+      return TableWalk{b, context, worker}.field(instruction, name);
     }
     void stamp(Value number, int64_t which) {
       if (trace)
@@ -163,7 +122,8 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
     }
 
     /// Keeps what the step is asked to do on the chip: every task looks at it.
-    void readHeader(Value tokens, Value rows, Value copy) {
+    void readHeader(Value tokens, Value rows, Value step) {
+      Value copy = copyOf(step);
       Value thread = b.create<mk_cta::ThreadOp>();
       Value header = b.shared(SharedLayout::kHeader, {4, kMaxRows}, b.getI32Type());
       for (StringRef name : {"tokens", "positions", "slots", "rows"})
@@ -192,6 +152,9 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
         });
       });
       b.barrier();
+      b.when(b.equal(thread, b.index(0)), [&] {
+        b.create<mk_cta::TellOp>(SharedLayout::flag(b, SharedLayout::kReady), step);
+      });
     }
 
     //===------------------------------------------------------------------------------------------===//
@@ -214,9 +177,10 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
             Value tokens = b.toIndex(readRequest("n_tokens")),
                   rows = b.toIndex(readRequest("n_rows"));
             Value step = state[0], next = b.add(step, 1);
-            readHeader(tokens, rows, copyOf(step));
+            readHeader(tokens, rows, step);
             SmallVector<Value> list = {b.integer(1, 1), state[2], state[3], state[4]};
-            list = walk(list, [&](Value instruction, Value number, ValueRange at) {
+            TableWalk table{b, context, worker};
+            list = table.walk(list, [&](Value instruction, Value number, ValueRange at) {
               stamp(number, 0);
               Value arrived = wait(waiter, instruction, number, step);
               stamp(number, 1);
@@ -252,7 +216,7 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
       Value onlyHints =
           b.both(b.equal(waits, b.index(1)),
                  b.equal(b.createOrFold<arith::AndIOp>(hints, b.index(2)), b.index(2)));
-      for (auto [i, symbol] : llvm::enumerate(table.getKinds().getAsRange<FlatSymbolRefAttr>())) {
+      for (auto [i, symbol] : llvm::enumerate(tableOp.getKinds().getAsRange<FlatSymbolRefAttr>())) {
         auto op = cast<mk_task::KindOp>(SymbolTable::lookupSymbolIn(program, symbol));
         Value isKind = b.equal(kind, b.index(i));
         if (op.getKindClass() == mk_task::KindClass::columns)
@@ -270,7 +234,7 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
                            RingPlace ring) {
       Type i32 = b.getI32Type();
       SmallVector<int64_t> cases;
-      for (size_t i = 0; i < table.getKinds().size(); ++i)
+      for (size_t i = 0; i < tableOp.getKinds().size(); ++i)
         cases.push_back(i);
       // Fields are spread over the lanes: all of a warp read them.
       Value kind = field(instruction, "kind"), signal = field(instruction, "signal"),
@@ -279,7 +243,7 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
           b.create<scf::IndexSwitchOp>(TypeRange{i32, i32, i32}, kind, cases, cases.size());
       {
         OpBuilder::InsertionGuard guard(b);
-        for (auto [i, symbol] : llvm::enumerate(table.getKinds().getAsRange<FlatSymbolRefAttr>())) {
+        for (auto [i, symbol] : llvm::enumerate(tableOp.getKinds().getAsRange<FlatSymbolRefAttr>())) {
           b.createBlock(&choose.getCaseRegions()[i]);
           auto call =
               b.create<func::CallOp>(symbol.getValue(), TypeRange{i32, i32, i32},
@@ -300,146 +264,6 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
       });
       stamp(number, 3);
       return SmallVector<Value>(choose.getResults());
-    }
-
-    //===------------------------------------------------------------------------------------------===//
-    // The loader
-    //===------------------------------------------------------------------------------------------===//
-
-    Stream streamOf(Value kind) {
-      SmallVector<int64_t> cases;
-      for (size_t i = 0; i < table.getKinds().size(); ++i)
-        cases.push_back(i);
-      Type index = b.getIndexType();
-      auto choose = b.create<scf::IndexSwitchOp>(TypeRange{index, index, index, index}, kind, cases,
-                                                 cases.size());
-      OpBuilder::InsertionGuard guard(b);
-      auto yield = [&](int64_t chunks, int64_t bytes, int64_t group, int64_t ofRows) {
-        b.create<scf::YieldOp>(
-            ValueRange{b.index(chunks), b.index(bytes), b.index(group), b.index(ofRows)});
-      };
-      for (auto [i, symbol] : llvm::enumerate(table.getKinds().getAsRange<FlatSymbolRefAttr>())) {
-        b.createBlock(&choose.getCaseRegions()[i]);
-        auto kind = cast<mk_task::KindOp>(SymbolTable::lookupSymbolIn(program, symbol));
-        if (auto linear = dyn_cast<LinearOp>(kind.getAnchor())) {
-          mk_task::FragmentTile tile(linear.getInnerSize());
-          yield(tile.chunks, tile.chunkBytes(), tile.group,
-                kind.getDomain() == mk_task::Domain::rows);
-        } else {
-          yield(0, 0, 1, 0);
-        }
-      }
-      b.createBlock(&choose.getDefaultRegion());
-      yield(0, 0, 1, 0);
-      return {choose.getResult(0), choose.getResult(1), choose.getResult(2), choose.getResult(3)};
-    }
-
-    /// Issues the copies in the order in which the consumers use them, step after step, and never
-    /// waits for anything but a slot: it runs ahead of the events by what the ring holds.
-    void stream() {
-      Value zero = b.integer(0), lane = b.rem(thread, 32);
-      Value steps = readRequest("steps"), noRows = b.equal(readRequest("n_rows"), zero);
-      // Carried: alive, place of the next copy, and of the oldest that may not have landed.
-      SmallVector<Value> init = {b.integer(1, 1), zero, zero, zero, zero, zero, zero};
-      SmallVector<Value> outer = {zero};
-      outer.append(init);
-      outer = b.loopWhile(
-          outer,
-          [&](ValueRange state) -> Value {
-            return b.both(b.create<arith::CmpIOp>(arith::CmpIPredicate::slt, state[0], steps),
-                          state[1]);
-          },
-          [&](ValueRange state) {
-            SmallVector<Value> list =
-                walk(state.drop_front(1), [&](Value instruction, Value, ValueRange at) {
-                  return streamTask(instruction, noRows, lane, at);
-                });
-            SmallVector<Value> next = {b.addI32(state[0], b.integer(1))};
-            next.append(list.begin() + 1, list.end());
-            return next;
-          });
-      // A CTA must not end while the copy engine writes to its memory.
-      SmallVector<Value> rest = {outer[4], outer[5], outer[6], outer[7]};
-      b.loopWhile(
-          rest,
-          [&](ValueRange at) -> Value {
-            return b.create<arith::CmpIOp>(arith::CmpIPredicate::ne, at[0], at[3]);
-          },
-          [&](ValueRange at) {
-            RingPlace landed = await(RingPlace{at[1], at[2], at[3]});
-            return SmallVector<Value>{at[0], landed.slot, landed.parity, landed.used};
-          });
-    }
-
-    RingPlace await(RingPlace oldest) {
-      b.create<mk_cta::RingAwaitOp>(b.getI1Type(), full, b.toIndex(oldest.slot), oldest.parity,
-                                    Value());
-      return b.next(oldest, layout.stages);
-    }
-
-    SmallVector<Value> streamTask(Value instruction, Value noRows, Value lane, ValueRange state) {
-      Value begin = field(instruction, "begin"), end = field(instruction, "end"),
-            base = b.mul(field(instruction, "stream"), mk_task::kAlignment);
-      Stream stream = streamOf(field(instruction, "kind"));
-      Value ofRows = b.equal(stream.ofRows, b.index(1));
-      Value none = b.both(ofRows, noRows);
-      Value tiled = b.less(b.index(0), stream.chunks);
-      Value units = b.select(none, b.index(0), b.sub(end, begin));
-      units = b.select(tiled, units, b.index(0));
-      Value chunked = b.less(b.index(1), stream.chunks);
-      // See GpuLinear.cpp: chunks of four units in turn.
-      Value batch = b.select(chunked, b.index(4), b.max(units, b.index(1)));
-      return b.loop(b.index(0), units, batch, state, [&](Value from, ValueRange state) {
-        Value inBatch = b.min(batch, b.sub(units, from));
-        return b.loop(
-            b.index(0), stream.chunks, b.index(1), state, [&](Value chunk, ValueRange state) {
-              return b.loop(
-                  b.index(0), inBatch, stream.group, state, [&](Value unit, ValueRange state) {
-                    Value tile = b.add(b.mul(b.add(from, unit), stream.chunks), chunk);
-                    Value offset = b.add(base, b.mul(tile, stream.chunkBytes));
-                    Value bytes =
-                        b.mul(b.min(stream.group, b.sub(inBatch, unit)), stream.chunkBytes);
-                    return b.choose(
-                        state.getTypes(), state[0],
-                        [&] { return fill(offset, bytes, lane, state); },
-                        [&] { return SmallVector<Value>(state); });
-                  });
-            });
-      });
-    }
-
-    SmallVector<Value> fill(Value offset, Value bytes, Value lane, ValueRange state) {
-      RingPlace next = RingPlace::of(state.slice(1, 3));
-      // Bytes in flight delay every other access of the CTA, so there are no more than are needed.
-      Value ahead = b.create<arith::SubIOp>(next.used, b.read(used, b.index(0)));
-      Value few = b.create<arith::CmpIOp>(arith::CmpIPredicate::slt, ahead, b.integer(kFewTiles));
-      int64_t least = std::max<int64_t>(1, target.getInFlight() / kSlotBytes);
-      Value limit = b.select(few, b.integer(2 * least), b.integer(least));
-      SmallVector<Value> oldest = b.loopWhile(
-          state.slice(4, 3),
-          [&](ValueRange at) -> Value {
-            Value flying = b.create<arith::SubIOp>(next.used, at[2]);
-            return b.create<arith::CmpIOp>(arith::CmpIPredicate::sge, flying, limit);
-          },
-          [&](ValueRange at) { return await(RingPlace::of(at)).values(); });
-      Value slot = b.toIndex(next.slot);
-      Value parity = b.create<arith::XOrIOp>(next.parity, b.integer(1));
-      Value free = b.create<mk_cta::RingAwaitOp>(b.getI1Type(), empty, slot, parity, quit);
-      SmallVector<Value> result = {free};
-      SmallVector<Value> after = b.choose(
-          TypeRange{b.getI32Type(), b.getI32Type(), b.getI32Type()}, free,
-          [&] {
-            b.when(b.equal(lane, b.index(0)), [&] {
-              Value ring = b.shared(layout.ring, {layout.stages, kSlotBytes / 4}, b.getI32Type());
-              b.create<mk_cta::RingFillOp>(ring, slot, full, context, "stream", offset,
-                                           b.toI32(bytes));
-            });
-            return b.next(next, layout.stages).values();
-          },
-          [&] { return next.values(); });
-      result.append(after);
-      result.append(oldest);
-      return result;
     }
   };
 };

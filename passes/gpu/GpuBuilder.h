@@ -15,8 +15,11 @@ namespace mlir::mk {
 /// theirs.
 inline constexpr int64_t kConsumerWarps = 8, kConsumers = 32 * kConsumerWarps,
                          kThreads = kConsumers + 128;
-/// Registers of a thread: a kernel of kThreads begins with 168 of 65536.
-inline constexpr int32_t kConsumerRegisters = 224, kLoaderRegisters = 56;
+/// Registers of a thread: a kernel of kThreads begins with 168 for each, and what one group takes
+/// another must have given, or it waits for ever.
+inline constexpr int32_t kFirstRegisters = 168, kConsumerRegisters = 224, kLoaderRegisters = 56;
+static_assert((kFirstRegisters - kLoaderRegisters) * (kThreads - kConsumers) >=
+              (kConsumerRegisters - kFirstRegisters) * kConsumers);
 /// Bytes of a slot of the ring.
 inline constexpr int64_t kSlotBytes = 16384;
 /// Tokens, or rows of logits, of one step: two groups of the eight rows that a fragment holds.

@@ -39,18 +39,6 @@ Value GpuEmitter::rowsAs(const Memory &memory, Type element) {
               {memory.pitch / size, 1}, element);
 }
 
-Value GpuEmitter::request(StringRef name) {
-  for (mk_task::RequestArray &array : mk_task::requestArrays(options)) {
-    if (array.name != name)
-      continue;
-    Type element = array.type == "f32"   ? Type(b.getF32Type())
-                   : array.type == "i64" ? Type(b.getI64Type())
-                                         : Type(b.getI32Type());
-    return view("request", b.index(array.offset), {array.count}, {1}, element);
-  }
-  llvm_unreachable("not an array of Abi.def");
-}
-
 /// As on the CPU: from one family of the kind; the instruction holds the places.
 LogicalResult GpuEmitter::bindOperands() {
   mk_task::FamilyOp family;

@@ -10,7 +10,9 @@
 #include "dialects/mk_cta/MkCta.h"
 #include "dialects/mk_task/MkTask.h"
 #include "passes/cpu/KindEmitter.h"
+#include "passes/gpu/AttendItems.h"
 #include "passes/gpu/GpuBuilder.h"
+#include "passes/gpu/Request.h"
 #include "passes/gpu/SharedLayout.h"
 #include "passes/gpu/Waiter.h"
 
@@ -70,7 +72,7 @@ private:
   Value shared(int64_t offset, ArrayRef<int64_t> shape, Type element) {
     return b.shared(offset, shape, element);
   }
-  Value request(StringRef name);
+  Value request(StringRef name) { return requestArray(b, frame.context, options, name); }
   Value readRequest(StringRef name, Value position) { return b.read(request(name), position); }
   Value rowCount() {
     return kind.getDomain() == mk_task::Domain::tokens ? frame.tokens : frame.rows;
@@ -132,13 +134,10 @@ private:
   void storeColumn(Value value, const Memory &memory, Value row, Column column, Value valid);
   void storeCache(KvAppendOp op, Value row, bool second);
   Value pageOf(KvAppendOp op, Value row);
-  /// The pool's page, an i32, with page `number` of the slot of a token.
-  Value pageAt(Value token, Value slot, Value number);
   bool dependsOnSums(Value value);
   void loadEarly(LinearOp linear, Value row, Value unit, Value inGroup, Value second, Value active);
   /// What `loadEarly` has for this segment: by value or operation. Empty: nothing.
   SmallVector<Value> earlyOf(const void *key);
-  Value cacheBlock(CacheType type, Value layer, Value page, Value head);
   FailureOr<RingPlace> emitColumns();
 
   // GpuLinear.cpp

@@ -28,10 +28,10 @@ int64_t GpuEmitter::scratchBytes(mk_task::KindOp kind) {
   if (isa<LinearOp>(kind.getAnchor()))
     return kSumBytes + kSquareBytes + 2 * 64 * 8;
   if (auto attend = dyn_cast<AttendOp>(kind.getAnchor())) {
-    int64_t headDim = attend.getCache().getType().getHeadDim();
-    int64_t group =
-        getColumns(attend.getQuery()) / headDim / attend.getCache().getType().getHeads();
-    return kConsumerWarps * std::min<int64_t>(group, 4) * (headDim + 4) * 4;
+    CacheType cache = attend.getCache().getType();
+    int64_t headDim = cache.getHeadDim(),
+            group = getColumns(attend.getQuery()) / headDim / cache.getHeads();
+    return kConsumerWarps * std::min(group, AttendItems::kHeads) * (headDim + 4) * 4;
   }
   return kConsumerWarps * 2 * 4;
 }
@@ -41,7 +41,7 @@ LogicalResult GpuEmitter::checkLinear(LinearOp linear) {
     return refuse(linear, "expects weights of bf16");
   if (linear.getInnerSize() % 32)
     return refuse(linear, "expects rows of a multiple of 32 columns");
-  if (!linear.getEpilogue().empty())
+  if (!linear.getEpilogue().empty()) {
     for (Operation &op : linear.getEpilogue().front().without_terminator())
       if (!isa<SliceOp, AddOp, MulOp, SiluOp, GluOp, RopeOp, KvAppendOp, ArgmaxPartialOp>(op))
         return refuse(&op, "cannot run on the sums of a tile: expected work on single columns");
@@ -49,6 +49,7 @@ LogicalResult GpuEmitter::checkLinear(LinearOp linear) {
                partial && int64_t(partial.getBlock()) != 4 && int64_t(partial.getBlock()) != 8 &&
                int64_t(partial.getBlock()) != 16)
         return refuse(&op, "expects a block of 4, 8 or 16 columns");
+  }
   if (linear.getPrologue().empty())
     return success();
   Block &prologue = linear.getPrologue().front();
@@ -106,10 +107,8 @@ RingPlace GpuEmitter::emitLinear(LinearOp linear, int64_t rowGroups) {
   Value sums = shared(layout.scratch, {2, batch, kConsumerWarps, most, 2}, vectorOf(2, f32()));
   Value scalars = shared(layout.scratch, {2, batch, kConsumerWarps, most, 4}, f32());
   Value squares = shared(layout.scratch + kSumBytes, {kConsumerWarps, most}, f32());
-  Value ring = shared(layout.ring, {layout.stages, kSlotBytes / 4}, i32);
-  Value full = shared(0, {layout.stages}, b.getI64Type());
-  Value empty = shared(layout.stages * 8, {layout.stages}, b.getI64Type());
-  Value used = shared(SharedLayout::kUsed, {1}, i32);
+  Value ring = layout.slots(b), full = layout.full(b), empty = layout.empty(b);
+  Value used = SharedLayout::flag(b, SharedLayout::kUsed);
 
   Value rows = linear.getPrologue().empty()
                    ? linear.getInput()
@@ -302,7 +301,11 @@ RingPlace GpuEmitter::emitLinear(LinearOp linear, int64_t rowGroups) {
             SmallVector<SmallVector<Value>> weights;
             for (int64_t sub = 0; sub < tile.group; ++sub) // of tiles that do not exist: leftovers
               weights.push_back(loadTile(slot, sub * tile.chunkBytes() / 16));
-            b.create<mk_cta::RingReleaseOp>(empty, slot);
+            SmallVector<Value> read;
+            for (auto &words : weights)
+              for (Value four : words)
+                read.push_back(b.element(four, 0));
+            b.create<mk_cta::RingReleaseOp>(empty, slot, read);
             SmallVector<SmallVector<std::pair<Value, Value>>> all;
             for (auto &words : weights)
               all.push_back(product(x, words));

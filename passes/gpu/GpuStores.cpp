@@ -89,19 +89,7 @@ void GpuEmitter::storeColumn(Value value, const Memory &memory, Value row, Colum
 /// The pool's page, an i32, in which a row's keys and values go.
 Value GpuEmitter::pageOf(KvAppendOp op, Value row) {
   Value slot = readIndex(op.getSlots(), row), position = readIndex(op.getPositions(), row);
-  return pageAt(row, slot, b.div(position, options.getPage()));
-}
-
-Value GpuEmitter::pageAt(Value token, Value slot, Value number) {
-  auto here = [&] {
-    return b.read(shared(SharedLayout::kPageRows, {kMaxRows, SharedLayout::kPages}, b.getI32Type()),
-                  {token, number});
-  };
-  if (options.getPagesPerSlot() <= SharedLayout::kPages)
-    return here();
-  return b.choose(b.getI32Type(), b.less(number, b.index(SharedLayout::kPages)), here, [&] {
-    return readRequest("page_table", b.add(b.mul(slot, options.getPagesPerSlot()), number));
-  });
+  return pageAt(b, frame.context, options, row, slot, b.div(position, options.getPage()));
 }
 
 SmallVector<Value> GpuEmitter::earlyOf(const void *key) {
@@ -192,18 +180,9 @@ bool GpuEmitter::dependsOnSums(Value value) {
   return linear && getAccumulatorColumn(linear, value).has_value();
 }
 
-Value GpuEmitter::cacheBlock(CacheType type, Value layer, Value page, Value head) {
-  int64_t bytes =
-      2 * type.getHeadDim() * options.getPage() * type.getElementType().getIntOrFloatBitWidth() / 8;
-  Value pool = b.create<mk_cta::ContextWordOp>(frame.context, "pool_pages");
-  Value block = b.add(b.mul(b.add(b.mul(layer, pool), page), type.getHeads()), head);
-  return b.mul(block, bytes);
-}
-
-/// Keys and values lie as [page][head_dim] each, the keys of a block first.
 void GpuEmitter::storeCache(KvAppendOp op, Value row, bool second) {
-  CacheType type = op.getCache().getType();
-  int64_t headDim = type.getHeadDim(), page = options.getPage();
+  CachePool pool{b, op.getCache().getType(), options.getPage()};
+  int64_t headDim = pool.type.getHeadDim();
   for (Value value : {op.getKeys(), op.getValues()}) {
     if (!covers(value))
       continue;
@@ -215,13 +194,13 @@ void GpuEmitter::storeCache(KvAppendOp op, Value row, bool second) {
       SmallVector<Value> loaded = earlyOf(op);
       Value pageNumber = b.toIndex(loaded.empty() ? pageOf(op, row) : loaded[0]);
       Value head = b.div(at(column), headDim), dim = b.rem(at(column), headDim);
-      Value block = cacheBlock(type, layers.lookup(op.getCache()), pageNumber, head);
-      int64_t first = value == op.getValues() ? page : 0;
-      Value rows = view("kv", block, {2 * page, headDim}, {headDim, 1}, type.getElementType());
-      Value x = pull(value, row, column);
-      if (type.getElementType().isBF16())
-        x = b.toBf16(x, /*native=*/true);
-      b.write(x, rows, {b.add(b.rem(position, page), first), dim});
+      Value block =
+          pool.block(frame.context, layers.lookup(op.getCache()), pageNumber, head);
+      int64_t first = value == op.getValues() ? pool.page : 0;
+      Value rows = view("kv", block, {2 * pool.page, headDim}, {headDim, 1}, b.getBF16Type());
+      Value place = b.add(b.mul(pool.chunkOf(position, b.div(dim, 8)), 8), b.rem(dim, 8));
+      b.write(b.toBf16(pull(value, row, column), /*native=*/true), rows,
+              {b.add(b.rem(position, pool.page), first), place});
     };
     Value valid = second ? groups.validB : groups.validA;
     valid ? b.when(valid, put) : put();

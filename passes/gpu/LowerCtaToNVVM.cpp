@@ -192,26 +192,37 @@ struct LowerCtaToNVVM : mk::impl::LowerCtaToNVVMBase<LowerCtaToNVVM> {
               return true;
             })
             .Case([&](mk_cta::RingReleaseOp release) {
-              assembly(b, Type(), "fence.proxy.async.shared::cta;", "", {});
+              Value address = element(b, release.getBarriers(), release.getSlot());
+              if (!release.getRead().empty()) {
+                Value zero = b.addI32(b.create<NVVM::GridDimZOp>(b.getI32Type()), b.integer(-1));
+                Value bits = b.integer(0);
+                for (Value word : release.getRead())
+                  bits = b.createOrFold<arith::OrIOp>(
+                      bits, word.getType().isF32()
+                                ? b.create<arith::BitcastOp>(b.getI32Type(), word).getResult()
+                                : word);
+                address = b.addI32(address, b.create<arith::AndIOp>(bits, zero));
+              }
               b.syncWarp();
               Value lane = b.toI32(b.rem(b.thread(), 32));
               assembly(b, Type(),
                        "{ .reg .pred one; setp.eq.u32 one, $1, 0; "
                        "@one mbarrier.arrive.shared::cta.b64 _, [$0]; }",
-                       "r,r", {element(b, release.getBarriers(), release.getSlot()), lane});
+                       "r,r", {address, lane});
+              return true;
+            })
+            .Case([&](mk_cta::ProxyFenceOp fence) {
+              assembly(b, Type(),
+                       fence.getGlobal() ? "fence.proxy.async.global;"
+                                         : "fence.proxy.async.shared::cta;",
+                       "", {});
               return true;
             })
             .Case([&](mk_cta::FragmentOp fragment) {
               Value slot = element(b, fragment.getRing(), fragment.getSlot());
               Value place = b.toI32(b.mul(fragment.getPlace(), 16));
-              auto four = LLVM::LLVMStructType::getLiteral(&getContext(),
-                                                           SmallVector<Type>(4, b.getI32Type()));
-              Value words = assembly(b, four, "ld.shared.v4.u32 {$0, $1, $2, $3}, [$4];",
-                                     "=r,=r,=r,=r,r", {b.addI32(slot, place)});
-              SmallVector<Value> elements;
-              for (int64_t i = 0; i < 4; ++i)
-                elements.push_back(b.create<LLVM::ExtractValueOp>(words, ArrayRef<int64_t>{i}));
-              result = b.pack(elements);
+              result = fourWords(b, "ld.shared.v4.u32 {$0, $1, $2, $3}, [$4];",
+                                 b.addI32(slot, place));
               return true;
             })
             .Case([&](mk_cta::StampOp stamp) {
@@ -239,6 +250,54 @@ struct LowerCtaToNVVM : mk::impl::LowerCtaToNVVMBase<LowerCtaToNVVM> {
                        "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes"
                        ".L2::cache_hint [$1], [$2], $3, [$0], policy; }",
                        "r,r,l,r", {barrier, slot, source, operand(5)});
+              return true;
+            })
+            .Case([&](mk_cta::RingAnnounceOp announce) {
+              assembly(b, Type(), "mbarrier.arrive.expect_tx.shared::cta.b64 _, [$0], $1;", "r,r",
+                       {element(b, announce.getFull(), announce.getSlot()), announce.getBytes()});
+              return true;
+            })
+            .Case([&](mk_cta::RingCopyOp copy) {
+              // Operands by number: the accessors insist on the context's type.
+              Value slot = b.addI32(element(b, operand(0), operand(1)),
+                                    b.toI32(b.mul(operand(2), 16)));
+              Value source = b.create<arith::AddIOp>(loadWord(b, operand(4), copy.getArena()),
+                                                     toI64(b, operand(5)));
+              assembly(b, Type(),
+                       "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes "
+                       "[$1], [$2], $3, [$0];",
+                       "r,r,l,r", {element(b, operand(3), operand(1)), slot, source, operand(6)});
+              return true;
+            })
+            .Case([&](mk_cta::TellOp tell) {
+              Value count = b.addI32(b.toI32(tell.getNumber()), b.integer(1));
+              assembly(b, Type(), "st.release.cta.shared.u32 [$0], $1;", "r,r",
+                       {element(b, tell.getWord(), b.index(0)), count});
+              return true;
+            })
+            .Case([&](mk_cta::AwaitToldOp await) {
+              Value told = assembly(b, b.getI32Type(),
+                                    "{ .reg .pred done, leave; .reg .u32 word; again: "
+                                    "ld.acquire.cta.shared.u32 word, [$1]; "
+                                    "sub.s32 word, word, $2; setp.gt.s32 done, word, 0; "
+                                    "@done bra out; ld.volatile.shared.u32 word, [$3]; "
+                                    "setp.ne.u32 leave, word, 0; @leave bra out; "
+                                    "nanosleep.u32 20; bra again; "
+                                    "out: selp.u32 $0, 1, 0, done; }",
+                                    "=r,r,r,r",
+                                    {element(b, await.getWord(), b.index(0)),
+                                     b.toI32(await.getNumber()),
+                                     element(b, await.getQuit(), b.index(0))});
+              result = b.create<arith::CmpIOp>(arith::CmpIPredicate::ne, told, b.integer(0));
+              return true;
+            })
+            .Case([&](mk_cta::TransposedOp load) {
+              Value slot = element(b, load.getRing(), load.getSlot());
+              Value place = b.toI32(b.mul(load.getPlace(), 16));
+              result = fourWords(b,
+                                 "ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 "
+                                 "{$0, $1, $2, $3}, [$4];",
+                                 b.addI32(slot, place));
               return true;
             })
             .Case([&](mk_cta::MmaOp mma) {
@@ -281,6 +340,17 @@ struct LowerCtaToNVVM : mk::impl::LowerCtaToNVVMBase<LowerCtaToNVVM> {
         LLVM::AsmDialectAttr::get(&getContext(), LLVM::AsmDialect::AD_ATT),
         /*operand_attrs=*/ArrayAttr());
     return type ? op.getResult(0) : Value();
+  }
+
+  /// Four registers from an address in shared memory.
+  Value fourWords(GpuBuilder &b, StringRef text, Value address) {
+    auto four =
+        LLVM::LLVMStructType::getLiteral(&getContext(), SmallVector<Type>(4, b.getI32Type()));
+    Value words = assembly(b, four, text, "=r,=r,=r,=r,r", {address});
+    SmallVector<Value> elements;
+    for (int64_t i = 0; i < 4; ++i)
+      elements.push_back(b.create<LLVM::ExtractValueOp>(words, ArrayRef<int64_t>{i}));
+    return b.pack(elements);
   }
 
   Value global(GpuBuilder &b, Value address) {

@@ -11,8 +11,10 @@ namespace mlir::mk {
 /// Bytes of shared memory: barriers and flags, what kinds use, then the ring.
 struct SharedLayout {
   SharedLayout(mk_task::ProgramOp program, TargetAttr target);
-  /// Flags, behind full and empty barriers: to leave, that flagged words never came; slots used.
-  static constexpr int64_t kQuit = 1000, kOverdue = 1004, kUsed = 1008;
+  /// Flags, behind full and empty barriers: to leave, that flagged words never came; slots used;
+  /// the step that the consumers have begun, and that which the loader has done with.
+  static constexpr int64_t kQuit = 1000, kOverdue = 1004, kUsed = 1008, kReady = 1012,
+                           kPassed = 1016;
   /// What a step is asked to do, int32 [4 arrays][16]: tokens, positions, slots, rows.
   static constexpr int64_t kHeader = 1024;
   static int64_t headerOf(StringRef array) {
@@ -32,6 +34,13 @@ struct SharedLayout {
   int64_t scratch = kSizes + 64; // first byte
   int64_t ring;                  // first byte
   int64_t stages;
+  static Value flag(GpuBuilder &b, int64_t place) { return b.shared(place, {1}, b.getI32Type()); }
+  Value full(GpuBuilder &b) const { return b.shared(0, {stages}, b.getI64Type()); }
+  Value empty(GpuBuilder &b) const { return b.shared(stages * 8, {stages}, b.getI64Type()); }
+  /// The slots, in words.
+  Value slots(GpuBuilder &b) const {
+    return b.shared(ring, {stages, kSlotBytes / 4}, b.getI32Type());
+  }
   int64_t bytes() const { return ring + stages * kSlotBytes; }
 };
 

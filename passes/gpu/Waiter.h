@@ -3,7 +3,7 @@
 #ifndef MK_PASSES_GPU_WAITER_H
 #define MK_PASSES_GPU_WAITER_H
 
-#include "passes/gpu/GpuBuilder.h"
+#include "passes/gpu/SharedLayout.h"
 
 namespace mlir::mk_task {
 class KindOp;
@@ -16,8 +16,7 @@ struct Waiter {
   GpuBuilder &b;
   Value context, worker, thread;
 
-  /// Word i of the flags that SharedLayout places.
-  Value flag(int64_t place) { return b.shared(place, {1}, b.getI32Type()); }
+  Value flag(int64_t place) { return SharedLayout::flag(b, place); }
   /// Whether the CTA is to go on.
   Value alive();
   /// `body` gives whether what is waited for has come; false once it is overdue.

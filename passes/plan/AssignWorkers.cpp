@@ -13,11 +13,13 @@ using namespace mk_task;
 
 namespace {
 
-/// One family's cut: worker w runs units [bounds[w], bounds[w + 1]).
+/// One family's cut: part p, units [bounds[p], bounds[p + 1]), is worker (p + first) % workers'.
 struct Cut {
   FamilyOp family;
   int64_t units;
   SmallVector<int64_t> bounds;
+  int64_t first = 0;
+  size_t worker(size_t part) const { return (part + first) % (bounds.size() - 1); }
 };
 
 /// Who runs what, and what each worker has read by the end of a step.
@@ -114,6 +116,9 @@ static FailureOr<Assignment> assign(ProgramOp program, const CostModel &cost) {
     kinds[kind.getSymName()] = kind;
   double largest = 0;
   std::optional<size_t> alone; // the worker of the family before, if it has but one
+  // A step with few tokens has attention for the first shares only: not the same workers in every
+  // layer. The golden ratio spreads any number of layers evenly.
+  int64_t apart = std::llround(workers * 0.6180339887498949), attends = 0;
   for (auto family : program.getBody().getOps<FamilyOp>()) {
     KindOp kind = kinds.lookup(family.getKind());
     if (!kind.getUnits())
@@ -138,6 +143,8 @@ static FailureOr<Assignment> assign(ProgramOp program, const CostModel &cost) {
       // Its work is in steps with many rows: those are balanced, not the step with one row.
       for (size_t w = 0; w <= workers; ++w)
         cut.bounds.push_back(units * w / workers);
+      if (kind.getKindClass() == KindClass::attend && cost.target.isGpu())
+        cut.first = apart * attends++ % workers;
       assignment.tolerance += unit;
     } else {
       // One small family after another on the same worker needs no event in between.
@@ -151,7 +158,7 @@ static FailureOr<Assignment> assign(ProgramOp program, const CostModel &cost) {
       alone.reset();
     largest = std::max(largest, unit);
     for (size_t w = 0; w < workers; ++w)
-      assignment.load[w] += unit * (cut.bounds[w + 1] - cut.bounds[w]);
+      assignment.load[cut.worker(w)] += unit * (cut.bounds[w + 1] - cut.bounds[w]);
     assignment.cuts.push_back(std::move(cut));
   }
   // Rounding leaves each worker within one unit of its share; a last family may be too small to
@@ -169,7 +176,7 @@ static void createTasks(ProgramOp program, const Assignment &assignment) {
         builder.create<TaskOp>(
             FamilyOp(cut.family).getLoc(), FlatSymbolRefAttr::get(FamilyOp(cut.family)),
             builder.getI64IntegerAttr(cut.bounds[w]), builder.getI64IntegerAttr(cut.bounds[w + 1]),
-            builder.getI64IntegerAttr(w), none, none, /*hints=*/ArrayAttr(), none, IntegerAttr());
+            builder.getI64IntegerAttr(cut.worker(w)), none, none, /*hints=*/ArrayAttr(), none, IntegerAttr());
 }
 
 namespace {

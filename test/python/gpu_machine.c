@@ -34,6 +34,7 @@ typedef struct {
   jmp_buf place;      // where it goes on: a switch without a call of the system
   int cta, thread, started;
   float sums[4];
+  int32_t columns[4];
 } Fiber;
 typedef struct { uint16_t expected, pending; int32_t bytes : 31; uint32_t phase : 1; } Mbarrier;
 typedef struct { unsigned char *to; const unsigned char *from; int32_t bytes; Mbarrier *done; } Copy;
@@ -184,14 +185,30 @@ int32_t gpu_await_or(int32_t address, int32_t parity, int32_t quit) {
   }
   return 1;
 }
-void gpu_fill(int32_t barrier, int32_t slot, int64_t source, int32_t bytes) {
+void gpu_copy(int32_t barrier, int32_t slot, int64_t source, int32_t bytes) {
   Copy copy = {(unsigned char *)(uintptr_t)(uint32_t)slot, (unsigned char *)source, bytes, mbarrier(barrier)};
   if (bytes <= 0 || bytes % 16 || (slot | source) % 16)
     fail("a bulk copy is not of multiples of 16 bytes");
   memset(copy.to, 0xFF, (size_t)bytes);
-  copy.done->bytes += bytes;
   copies[copyCount++] = copy;
+}
+void gpu_announce(int32_t barrier, int32_t bytes) {
+  mbarrier(barrier)->bytes += bytes;
   gpu_mbarrier_arrive(barrier);
+}
+void gpu_fill(int32_t barrier, int32_t slot, int64_t source, int32_t bytes) {
+  gpu_copy(barrier, slot, source, bytes);
+  gpu_announce(barrier, bytes);
+}
+/// From one half of the CTA to the other: the steps that have come.
+void gpu_tell(int32_t word, int32_t count) { *(volatile int32_t *)(uintptr_t)(uint32_t)word = count, ++progress; }
+int32_t gpu_hear(int32_t word, int32_t step, int32_t quit) {
+  while (*(volatile int32_t *)(uintptr_t)(uint32_t)word - step <= 0) {
+    if (*(volatile int32_t *)(uintptr_t)(uint32_t)quit)
+      return 0;
+    later();
+  }
+  return 1;
 }
 int32_t gpu_word0(int32_t address) { return ((int32_t *)(uintptr_t)(uint32_t)address)[0]; }
 int32_t gpu_word1(int32_t address) { return ((int32_t *)(uintptr_t)(uint32_t)address)[1]; }
@@ -283,6 +300,23 @@ void gpu_mma(int32_t a0, int32_t a1, int32_t a2, int32_t a3, int32_t b0, int32_t
     }
   memcpy(self->sums, sums, sizeof sums);
 }
+/// ldmatrix.x4.trans: lane 8 i + r has the address of row r of block i; word i of lane 4 g + t: rows 2 t and 2 t + 1, column g.
+void gpu_transpose(int32_t address) {
+  uint32_t words[4];
+  memcpy(words, (void *)(uintptr_t)(uint32_t)address, sizeof words);
+  if (address % 16)
+    fail("a row of a block is not at a multiple of 16 bytes");
+  uint32_t(*all)[WORDS] = exchange("transpose", words, 4);
+  int g = self->thread % WARP / 4, t = self->thread % 4;
+  for (int i = 0; i < 4; ++i) {
+    uint32_t low = all[8 * i + 2 * t][g / 2] >> 16 * (g % 2), high = all[8 * i + 2 * t + 1][g / 2] >> 16 * (g % 2);
+    self->columns[i] = (int32_t)((low & 0xFFFF) | high << 16);
+  }
+}
+int32_t gpu_column0(void) { return self->columns[0]; }
+int32_t gpu_column1(void) { return self->columns[1]; }
+int32_t gpu_column2(void) { return self->columns[2]; }
+int32_t gpu_column3(void) { return self->columns[3]; }
 float gpu_sum0(void) { return self->sums[0]; }
 float gpu_sum1(void) { return self->sums[1]; }
 float gpu_sum2(void) { return self->sums[2]; }

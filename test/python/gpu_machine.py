@@ -28,7 +28,7 @@ ASSEMBLY = {
     "st.relaxed.gpu.global.u64": "gpu_stamp",
     "red.relaxed": "gpu_arrive",
     "red.release": "gpu_add",
-    "ld.acquire": "gpu_look",
+    "ld.acquire.gpu": "gpu_look",
     "ld.relaxed.gpu.global.u32": "gpu_flagged",
     "st.relaxed.gpu.global.u32": "gpu_flag",
     "%globaltimer": "gpu_clock",
@@ -36,10 +36,14 @@ ASSEMBLY = {
     "ld.volatile.shared.u32 $0": "gpu_get",
     "st.relaxed.sys": "gpu_stall",
     "st.release.sys.global.u64 [$0], $1;": "gpu_store",
+    "ld.acquire.cta": "gpu_hear",
     "mbarrier.init": "gpu_mbarrier_init",
     "ld.volatile.shared": "gpu_await_or",
     "mbarrier.try_wait": "gpu_await",
-    "cp.async.bulk": "gpu_fill",
+    "createpolicy": "gpu_fill",
+    "cp.async.bulk": "gpu_copy",
+    "expect_tx": "gpu_announce",
+    "st.release.cta": "gpu_tell",
     "setp.eq.u32 one, $1, 0;": "gpu_release",
     "mbarrier.arrive.shared": "gpu_mbarrier_arrive",
     "fence": "gpu_fence",
@@ -60,7 +64,7 @@ def for_this_processor(text: str) -> str:
         (r"nvvm.kernel, nvvm.maxntid = array<i32: \d+>, nvvm.minctasm = \d+ : i32", ""),
         (r'passthrough = \["alwaysinline"\], ', ""),
         (r" \{llvm.align = 8 : i64, llvm.byval = [^}]*\}", ""),
-        (r"nvvm.read.ptx.sreg.(\w+).x", r"llvm.call @gpu_\1() : ()  ->"),
+        (r"nvvm.read.ptx.sreg.(\w+).[xz]", r"llvm.call @gpu_\1() : ()  ->"),
         (r"->  *: i32", "-> i32"),
         (
             r"nvvm.shfl.sync +(\w+) (%\w+), (%\w+), (%\w+), %\w+ : i32 -> i32",
@@ -89,6 +93,15 @@ def for_this_processor(text: str) -> str:
             _CALL + r'llvm.inline_asm [^"]*"ld.shared.v4.u32 [^"]*", "[^"]*" (%\w+) : \(i32\) -> (.*)$',
             lambda m: _struct(
                 m[1], m[2], m[4], [f"llvm.call @gpu_word{i}({m[3]}) : (i32) -> i32" for i in range(4)]
+            ),
+        ),
+        (
+            _CALL + r'llvm.inline_asm [^"]*"ldmatrix[^"]*", "[^"]*" (%\w+) : \(i32\) -> (.*)$',
+            lambda m: "\n".join(
+                [
+                    f"{m[1]}llvm.call @gpu_transpose({m[3]}) : (i32) -> ()",
+                    _struct(m[1], m[2], m[4], [f"llvm.call @gpu_column{i}() : () -> i32" for i in range(4)]),
+                ]
             ),
         ),
         (

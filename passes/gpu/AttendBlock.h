@@ -1,0 +1,50 @@
+// Part of mk, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#ifndef MK_PASSES_GPU_ATTENDBLOCK_H
+#define MK_PASSES_GPU_ATTENDBLOCK_H
+
+#include "passes/gpu/AttendItems.h"
+#include "passes/gpu/SharedLayout.h"
+
+namespace mlir::mk {
+
+/// A softmax over some positions, of a warp: the rows of a tensor core product are heads. Of head
+/// lane / 4 a thread has the largest score, its share of the weight, and the sums of two columns of
+/// every eight.
+struct Softmax {
+  Value top, weight;
+  SmallVector<Value> sums;
+  SmallVector<Value> values() const;
+  static Softmax of(ValueRange values);
+};
+
+/// What a warp does with its eight positions of a block that is in the ring: scores = queries x
+/// keys, with a column for each position, then sums += weights x values. A row of a product does
+/// not depend on the others, so neither on how many heads there are.
+class AttendBlock {
+public:
+  AttendBlock(GpuBuilder &b, const AttendItems &items, const SharedLayout &layout, Value thread,
+              ArrayRef<RingPlace> places);
+
+  Softmax nothing();
+  /// Writes a chunk of a key and of a value, 16 bytes each, over those of position `position`,
+  /// which is one of the warp's.
+  void replace(Value position, Value chunk, Value key, Value value);
+  /// Adds the positions from `first`, the warp's first, to `end`. `query`: operand A, four words
+  /// for every 32 columns.
+  Softmax add(const Softmax &before, Value first, Value end, ArrayRef<Value> query, Value scale);
+
+private:
+  /// The slot with the warp's keys or values, and its place of a chunk, in units of 16 bytes.
+  Value slotOf(bool values);
+  Value placeOf(bool values, Value position, Value chunk);
+
+  GpuBuilder &b;
+  AttendItems items;
+  Value warp, lane, g, t, ring, chunks;
+  SmallVector<Value> slots;
+};
+
+} // namespace mlir::mk
+
+#endif // MK_PASSES_GPU_ATTENDBLOCK_H

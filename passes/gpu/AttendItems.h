@@ -1,0 +1,58 @@
+// Part of mk, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// How attention is cut into items and blocks of positions, and how a block lies in the ring: the
+// loader brings what the consumers use, in the same order.
+#ifndef MK_PASSES_GPU_ATTENDITEMS_H
+#define MK_PASSES_GPU_ATTENDITEMS_H
+
+#include "dialects/mk_task/MkTask.h"
+#include "passes/gpu/CachePool.h"
+
+namespace mlir::mk {
+
+/// Some query heads of one token and a range of positions.
+struct Item {
+  Value token, range, kvHead, part;
+};
+
+struct AttendItems {
+  AttendItems(GpuBuilder &b, mk_task::KindOp kind, OptionsAttr options);
+
+  /// Positions of a block: eight for each consumer warp. Blocks begin with their range.
+  static constexpr int64_t kBlock = 8 * kConsumerWarps;
+  /// Query heads of an item at most: half of the rows of a tensor core product.
+  static constexpr int64_t kHeads = 8;
+
+  GpuBuilder &b;
+  CachePool pool;
+  int64_t headDim, heads, group, together, parts, split, page, shares;
+
+  int64_t blocks() const { return llvm::divideCeil(split, kBlock); }
+  /// Keys and values of a block are in one slot of the ring, keys first, or in slots of their own.
+  bool oneSlot() const { return 2 * kBlock * pool.rowBytes() <= kSlotBytes; }
+  /// Positions whose keys, or values, one slot holds.
+  int64_t rowsPerSlot() const { return std::min(kBlock, kSlotBytes / pool.rowBytes()); }
+  int64_t slotsOfKeys() const { return kBlock / rowsPerSlot(); }
+  int64_t slots() const { return oneSlot() ? 1 : 2 * slotsOfKeys(); }
+  /// Positions that lie together both in the pool and in a slot.
+  int64_t piece() const { return std::min(page, rowsPerSlot()); }
+
+  Value ranges(Value lastPosition);
+  Value items(Value ranges, Value tokens);
+  /// A task has the shares from `begin` to `begin + width`: of every `shares` items those.
+  Value count(Value items, Value begin, Value width);
+  Value number(Value i, Value begin, Value width);
+  Item decode(Value number, Value ranges);
+  Value firstHead(Item item);
+  Value endOfHeads(Item item) { return b.add(b.mul(item.kvHead, group), group); }
+  /// First position of a block.
+  Value firstOf(Item item, Value block);
+  /// Behind the last position of the item's range that its token, at `position`, sees; not behind
+  /// the range's first position if it sees none.
+  Value endOf(Item item, Value position);
+};
+
+} // namespace mlir::mk
+
+#endif // MK_PASSES_GPU_ATTENDITEMS_H

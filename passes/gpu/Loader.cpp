@@ -1,0 +1,228 @@
+// Part of mk, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "passes/gpu/Loader.h"
+#include "passes/gpu/Request.h"
+#include "passes/gpu/TableWalk.h"
+#include "passes/gpu/WeightStream.h"
+
+#include "dialects/mk_cta/MkCta.h"
+
+using namespace mlir;
+using namespace mlir::mk;
+
+/// Twice the bytes are in flight while the consumers have fewer copies than this to use.
+static constexpr int64_t kFewTiles = 5;
+
+Loader::Loader(GpuBuilder &b, mk_task::ProgramOp program, mk_task::TableOp table, Value context,
+               Value worker)
+    : b(b), program(program), table(table), context(context), worker(worker),
+      target(getTarget(program)), options(getOptions(program)), layout(program, target) {
+  full = layout.full(b);
+  empty = layout.empty(b);
+  ring = layout.slots(b);
+  quit = SharedLayout::flag(b, SharedLayout::kQuit);
+  used = SharedLayout::flag(b, SharedLayout::kUsed);
+}
+
+SmallVector<Value> Loader::State::values() const {
+  SmallVector<Value> result = {alive};
+  result.append(next.values());
+  result.append(oldest.values());
+  return result;
+}
+
+Loader::State Loader::State::of(ValueRange values) {
+  return {values[0], RingPlace::of(values.slice(1, 3)), RingPlace::of(values.slice(4, 3))};
+}
+
+void Loader::emit() {
+  lane = b.rem(b.thread(), 32);
+  Value zero = b.integer(0);
+  WeightStream weights{b, program, table, context, worker};
+  RingPlace start{zero, zero, zero};
+  SmallVector<Value> last = weights.eachInstruction(
+      State{b.integer(1, 1), start, start}.values(),
+      [&](Value instruction, Value step, ValueRange at) {
+        State state = State::of(weights.eachCopy(
+            instruction, at, [&](Value offset, Value bytes, ValueRange state) {
+              return fillWeights(offset, bytes, State::of(state)).values();
+            }));
+        Value kind = TableWalk{b, context, worker}.field(instruction, "kind");
+        for (auto [i, symbol] : llvm::enumerate(table.getKinds().getAsRange<FlatSymbolRefAttr>())) {
+          auto op = cast<mk_task::KindOp>(SymbolTable::lookupSymbolIn(program, symbol));
+          if (!isa<AttendOp>(op.getAnchor()))
+            continue;
+          Value here = b.both(b.equal(kind, b.index(i)), state.alive);
+          SmallVector<Value> values = state.values();
+          state = State::of(b.choose(
+              ValueRange(values).getTypes(), here,
+              [&] { return streamCache(op, instruction, step, state).values(); },
+              [&] { return values; }));
+        }
+        return state.values();
+      },
+      [&](Value step) {
+        // The consumers may write what the next step is asked to do.
+        b.when(b.equal(lane, b.index(0)), [&] {
+          b.create<mk_cta::TellOp>(SharedLayout::flag(b, SharedLayout::kPassed), step);
+        });
+      });
+  // A CTA must not end while the copy engine writes to its memory.
+  State state = State::of(last);
+  b.loopWhile(
+      state.oldest.values(),
+      [&](ValueRange at) -> Value {
+        return b.create<arith::CmpIOp>(arith::CmpIPredicate::ne, state.next.used, at[2]);
+      },
+      [&](ValueRange at) { return await(RingPlace::of(at)).values(); });
+}
+
+RingPlace Loader::await(RingPlace oldest) {
+  b.create<mk_cta::RingAwaitOp>(b.getI1Type(), full, b.toIndex(oldest.slot), oldest.parity,
+                                Value());
+  return b.next(oldest, layout.stages);
+}
+
+Loader::State Loader::fillWeights(Value offset, Value bytes, State state) {
+  return fill(state, [&](Value slot) {
+    b.when(b.equal(lane, b.index(0)), [&] {
+      b.create<mk_cta::RingFillOp>(ring, slot, full, context, "stream", offset, bytes);
+    });
+  });
+}
+
+/// Keys and values: the blocks of a task's items, in the order of GpuAttend.cpp. Each lane has a
+/// piece of a block; what the step itself stores may be missing in it.
+Loader::State Loader::streamCache(mk_task::KindOp kind, Value instruction, Value step,
+                                  State state) {
+  AttendItems items(b, kind, options);
+  TableWalk table{b, context, worker};
+  auto op = cast<AttendOp>(kind.getAnchor());
+  Value layer = table.field(instruction, "operand",
+                            cast<BlockArgument>(op.getCache()).getArgNumber());
+  Value begin = table.field(instruction, "begin"),
+        width = b.sub(table.field(instruction, "end"), begin);
+  Value header = b.shared(SharedLayout::kHeader, {4, kMaxRows}, b.getI32Type());
+  auto asked = [&](StringRef name, Value token) {
+    return b.toIndex(b.read(header, {b.index(SharedLayout::headerOf(name)), token}));
+  };
+  state.alive = b.create<mk_cta::AwaitToldOp>(
+      b.getI1Type(), SharedLayout::flag(b, SharedLayout::kReady), step, quit);
+  b.create<mk_cta::ProxyFenceOp>(/*global=*/true);
+  SmallVector<Value> values = state.values();
+  auto stream = [&] {
+    Value sizes = b.shared(SharedLayout::kSizes, {2, SharedLayout::sizes + 1}, b.getI32Type());
+    auto sizeOf = [&](SharedLayout::Size size) {
+      return b.toIndex(b.read(sizes, {b.rem(step, 2), b.index(size)}));
+    };
+    Value ranges = items.ranges(sizeOf(SharedLayout::lastPosition));
+    Value all = items.items(ranges, sizeOf(SharedLayout::tokens));
+    Value total = b.mul(items.count(all, begin, width), items.blocks());
+    int64_t pieces = AttendItems::kBlock / items.piece();
+    Value row = b.mul(b.rem(lane, pieces), items.piece()); // of this lane's piece in a block
+    // A block's page for this lane, head, first position and number of positions: known one block
+    // ahead, since a page's number may come from far away.
+    auto locate = [&](Value i) {
+      Value number = b.min(items.number(b.div(i, items.blocks()), begin, width),
+                           b.sub(all, b.index(1)));
+      Item item = items.decode(number, ranges);
+      Value first = items.firstOf(item, b.rem(i, items.blocks()));
+      Value end = items.endOf(item, asked("positions", item.token));
+      Value count = b.min(b.sub(end, first), b.index(AttendItems::kBlock));
+      // A position that does not exist is in the last page of the slot for all that it matters.
+      Value page = b.min(b.div(b.add(first, row), items.page), b.index(options.getPagesPerSlot() - 1));
+      Value found =
+          pageAt(b, context, options, item.token, asked("slots", item.token), page);
+      return SmallVector<Value>{found, item.kvHead, first, count};
+    };
+    SmallVector<Value> init = values;
+    init.append(b.choose(
+        TypeRange{b.getI32Type(), b.getIndexType(), b.getIndexType(), b.getIndexType()},
+        b.less(b.index(0), total), [&] { return locate(b.index(0)); },
+        [&] {
+          return SmallVector<Value>{b.integer(0), b.index(0), b.index(0), b.index(0)};
+        }));
+    SmallVector<Value> done =
+        b.loop(b.index(0), total, b.index(1), init, [&](Value i, ValueRange carried) {
+          SmallVector<Value> following = locate(b.min(b.add(i, 1), b.sub(total, b.index(1))));
+          Value page = b.toIndex(carried[8]), kvHead = carried[8], first = carried[9],
+                count = carried[10];
+          Value exists = b.both(b.less(b.index(0), count), carried[0]);
+          SmallVector<Value> before(carried.take_front(7));
+          SmallVector<Value> result = b.choose(
+              ValueRange(before).getTypes(), exists,
+              [&] {
+                State at = State::of(before);
+                Value block = items.pool.block(context, layer, page, kvHead);
+                Value inPage = b.rem(b.add(first, row), items.page);
+                for (int64_t s = 0; s < items.slots(); ++s) {
+                  Value from = b.index(s % items.slotsOfKeys() * items.rowsPerSlot());
+                  // Keys or values; in a slot of both a second set of lanes has the values.
+                  Value matrix = items.oneSlot() ? b.div(lane, pieces) : b.index(s / items.slotsOfKeys());
+                  Value rounded = b.mul(b.div(b.add(count, items.piece() - 1), items.piece()),
+                                        items.piece());
+                  Value inSlot = b.max(b.index(0), b.min(b.sub(rounded, from),
+                                                         b.index(items.rowsPerSlot())));
+                  auto issue = [&](Value slot) {
+                    Value bytes = b.mul(inSlot, items.pool.rowBytes() * (items.oneSlot() ? 2 : 1));
+                    b.when(b.equal(lane, b.index(0)), [&] {
+                      b.create<mk_cta::RingAnnounceOp>(full, slot, b.toI32(bytes));
+                    });
+                    Value place = b.sub(row, from);
+                    Value mine = b.both(
+                        b.less(lane, b.index(items.oneSlot() ? 2 * pieces : pieces)),
+                        b.create<arith::CmpIOp>(arith::CmpIPredicate::ult, place, inSlot));
+                    b.when(mine, [&] {
+                      Value source = b.add(
+                          block, b.mul(b.add(b.mul(matrix, items.page), inPage), items.pool.rowBytes()));
+                      if (items.oneSlot())
+                        place = b.add(place, b.mul(matrix, AttendItems::kBlock));
+                      b.create<mk_cta::RingCopyOp>(
+                          ring, slot, b.mul(place, items.pool.rowBytes() / 16), full, context, "kv",
+                          source, b.integer(items.piece() * items.pool.rowBytes()));
+                    });
+                  };
+                  SmallVector<Value> now = at.values();
+                  at = State::of(b.choose(
+                      ValueRange(now).getTypes(), at.alive,
+                      [&] { return fill(at, issue).values(); }, [&] { return now; }));
+                }
+                return at.values();
+              },
+              [&] { return before; });
+          result.append(following);
+          return result;
+        });
+    return SmallVector<Value>(ValueRange(done).take_front(7));
+  };
+  return State::of(b.choose(ValueRange(values).getTypes(), state.alive, stream,
+                            [&] { return values; }));
+}
+
+Loader::State Loader::fill(State state, function_ref<void(Value slot)> issue) {
+  RingPlace next = state.next;
+  // Bytes in flight delay every other access of the CTA, so there are no more than are needed.
+  Value ahead = b.create<arith::SubIOp>(next.used, b.read(used, b.index(0)));
+  Value few = b.create<arith::CmpIOp>(arith::CmpIPredicate::slt, ahead, b.integer(kFewTiles));
+  int64_t least = std::max<int64_t>(1, target.getInFlight() / kSlotBytes);
+  Value limit = b.select(few, b.integer(2 * least), b.integer(least));
+  State after = state;
+  after.oldest = RingPlace::of(b.loopWhile(
+      state.oldest.values(),
+      [&](ValueRange at) -> Value {
+        Value flying = b.create<arith::SubIOp>(next.used, at[2]);
+        return b.create<arith::CmpIOp>(arith::CmpIPredicate::sge, flying, limit);
+      },
+      [&](ValueRange at) { return await(RingPlace::of(at)).values(); }));
+  Value slot = b.toIndex(next.slot);
+  Value parity = b.create<arith::XOrIOp>(next.parity, b.integer(1));
+  after.alive = b.create<mk_cta::RingAwaitOp>(b.getI1Type(), empty, slot, parity, quit);
+  after.next = RingPlace::of(b.choose(
+      TypeRange{b.getI32Type(), b.getI32Type(), b.getI32Type()}, after.alive,
+      [&] {
+        issue(slot);
+        return b.next(next, layout.stages).values();
+      },
+      [&] { return next.values(); }));
+  return after;
+}

@@ -1,0 +1,48 @@
+// Part of mk, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#ifndef MK_PASSES_GPU_LOADER_H
+#define MK_PASSES_GPU_LOADER_H
+
+#include "passes/gpu/AttendItems.h"
+#include "passes/gpu/SharedLayout.h"
+
+namespace mlir::mk {
+
+/// The code of the loader warp: it issues the copies in the order in which the consumers use them,
+/// step after step, and runs ahead of the events by what the ring holds. Weights wait for nothing
+/// but a slot; keys and values also for the step, which says whose they are.
+class Loader {
+public:
+  Loader(GpuBuilder &b, mk_task::ProgramOp program, mk_task::TableOp table, Value context,
+         Value worker);
+  void emit();
+
+private:
+  /// Carried through all loops: whether the CTA goes on, the place of the next copy, and that of
+  /// the oldest which may not have landed.
+  struct State {
+    Value alive;
+    RingPlace next, oldest;
+    SmallVector<Value> values() const;
+    static State of(ValueRange values);
+  };
+  State fillWeights(Value offset, Value bytes, State state);
+  State streamCache(mk_task::KindOp kind, Value instruction, Value step, State state);
+  RingPlace await(RingPlace oldest);
+  /// Waits until one more copy may be under way and the next slot is free, and runs `issue` with
+  /// it.
+  State fill(State state, function_ref<void(Value slot)> issue);
+
+  GpuBuilder &b;
+  mk_task::ProgramOp program;
+  mk_task::TableOp table;
+  Value context, worker, lane;
+  TargetAttr target;
+  OptionsAttr options;
+  SharedLayout layout;
+  Value full, empty, ring, quit, used;
+};
+
+} // namespace mlir::mk
+
+#endif // MK_PASSES_GPU_LOADER_H
