@@ -135,10 +135,9 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
       result.erase(result.begin() + 1);
       return result;
     }
-    void stamp(Value number, int64_t which) {
+    void stamp(Value line, int64_t which) {
       if (trace)
-        b.when(b.equal(thread, b.index(0)),
-               [&] { b.create<mk_cta::StampOp>(context, worker, number, which); });
+        b.when(b.equal(thread, b.index(0)), [&] { b.create<mk_cta::StampOp>(line, which); });
     }
     /// What the last step of the launch before was asked to do, for the first step of this one.
     Value sizesOfLast() {
@@ -217,14 +216,16 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
             readHeader(tokens, rows, copyOf(step));
             SmallVector<Value> list = {b.integer(1, 1), state[2], state[3], state[4]};
             list = walk(list, [&](Value instruction, Value number, ValueRange at) {
-              stamp(number, 0);
+              Value line =
+                  trace ? b.create<mk_cta::TraceLineOp>(context, worker, step, number) : Value();
+              stamp(line, 0);
               Value arrived = wait(waiter, instruction, number, step);
-              stamp(number, 1);
+              stamp(line, 1);
               SmallVector<Value> result = {arrived};
               result.append(b.choose(
                   TypeRange{i32, i32, i32}, arrived,
                   [&] {
-                    return run(instruction, number, step, tokens, rows,
+                    return run(instruction, number, line, step, tokens, rows,
                                RingPlace::of(at.drop_front(1)));
                   },
                   [&] { return SmallVector<Value>(at.drop_front(1)); }));
@@ -266,8 +267,8 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
           [&] { return waiter.wait(instruction, number, step); });
     }
 
-    SmallVector<Value> run(Value instruction, Value number, Value step, Value tokens, Value rows,
-                           RingPlace ring) {
+    SmallVector<Value> run(Value instruction, Value number, Value line, Value step, Value tokens,
+                           Value rows, RingPlace ring) {
       Type i32 = b.getI32Type();
       SmallVector<int64_t> cases;
       for (size_t i = 0; i < table.getKinds().size(); ++i)
@@ -291,14 +292,14 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
         b.create<scf::YieldOp>(ring.values());
       }
       b.barrier(); // all threads' writes come before the one signal
-      stamp(number, 2);
+      stamp(line, 2);
       Value exists = b.create<arith::CmpIOp>(arith::CmpIPredicate::sge, signal, b.index(0));
       b.when(b.both(b.equal(thread, b.index(0)), exists), [&] {
         Value hint = b.createOrFold<arith::AndIOp>(hints, b.index(1));
         b.create<mk_cta::ArriveOp>(
             context, signal, b.create<arith::CmpIOp>(arith::CmpIPredicate::ne, hint, b.index(0)));
       });
-      stamp(number, 3);
+      stamp(line, 3);
       return SmallVector<Value>(choose.getResults());
     }
 

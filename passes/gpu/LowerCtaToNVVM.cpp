@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "passes/Passes.h"
 #include "passes/cpu/Descriptor.h"
+#include "passes/cpu/TraceLine.h"
 #include "passes/gpu/GpuBuilder.h"
 
 #include "dialects/mk/Mk.h"
@@ -24,6 +25,7 @@ using namespace mlir::mk;
 
 namespace {
 constexpr int64_t kEventBytes = 64, kInstructionBytes = 128;
+constexpr int64_t kRingSum = 32; // of a trace line: its fifth word
 constexpr llvm::StringLiteral kSharedName = "mk_shared";
 
 struct LowerCtaToNVVM : mk::impl::LowerCtaToNVVMBase<LowerCtaToNVVM> {
@@ -191,6 +193,21 @@ struct LowerCtaToNVVM : mk::impl::LowerCtaToNVVMBase<LowerCtaToNVVM> {
               result = this->await(b, await);
               return true;
             })
+            .Case([&](mk_cta::RingAwaitTimedOp await) {
+              Value thread = b.toI32(b.thread());
+              assembly(b, Type(),
+                       "{ .reg .pred done, one; .reg .u64 begin, end; "
+                       "mbarrier.test_wait.parity.shared::cta.b64 done, [$0], $1; @done bra out; "
+                       "mov.u64 begin, %globaltimer; again: "
+                       "mbarrier.try_wait.parity.shared::cta.b64 done, [$0], $1; "
+                       "@!done bra again; mov.u64 end, %globaltimer; sub.u64 end, end, begin; "
+                       "setp.eq.u32 one, $3, 0; @one red.relaxed.gpu.global.add.u64 [$2], end; "
+                       "out: }",
+                       "r,r,l,r",
+                       {element(b, await.getBarriers(), await.getSlot()), await.getParity(),
+                        toI64(b, b.add(await.getLine(), kRingSum)), thread});
+              return true;
+            })
             .Case([&](mk_cta::RingReleaseOp release) {
               assembly(b, Type(), "fence.proxy.async.shared::cta;", "", {});
               b.syncWarp();
@@ -214,12 +231,18 @@ struct LowerCtaToNVVM : mk::impl::LowerCtaToNVVMBase<LowerCtaToNVVM> {
               result = b.pack(elements);
               return true;
             })
+            .Case([&](mk_cta::TraceLineOp) {
+              result = traceLine(b, loadWord(b, operand(0), "trace"),
+                                 loadWord(b, operand(0), "instructions"), operand(1), operand(2),
+                                 operand(3));
+              return true;
+            })
             .Case([&](mk_cta::StampOp stamp) {
-              Value perWorker = b.toIndex(loadWord(b, operand(0), "instructions"));
-              Value line = b.add(b.mul(operand(1), perWorker), operand(2));
-              Value place = b.add(b.mul(line, 32), stamp.getWhich() * 8);
-              Value address =
-                  b.create<arith::AddIOp>(loadWord(b, operand(0), "trace"), toI64(b, place));
+              Value address = toI64(b, b.add(operand(0), int64_t(stamp.getWhich()) * 8));
+              if (stamp.getWhich() == 0) {
+                Value sum = global(b, toI64(b, b.add(operand(0), kRingSum)));
+                b.create<LLVM::StoreOp>(b.integer(0, 64), sum);
+              }
               assembly(b, Type(),
                        "{ .reg .u64 now; mov.u64 now, %globaltimer; "
                        "st.relaxed.gpu.global.u64 [$0], now; }",
