@@ -79,14 +79,14 @@ def MkCta_RingAwaitTimedOp : MkCta_Op<"ring_await_timed", [MemoryEffects<[MemRea
   let summary = "wait for a phase of a barrier of the ring, and note how long";
   let description = [{
     `ring_await` without `quit`. If the phase has not completed at the first look, thread 0 of the CTA adds the
-    nanoseconds until it has to the ring's sum in the `trace_line` of its instruction; else nothing looks at a clock.
+    nanoseconds until it has to its word `sum`; else nothing looks at a clock.
 
     ```mlir
-    mk_cta.ring_await_timed %full[%slot], %parity, %line : memref<12xi64, 3>
+    mk_cta.ring_await_timed %full[%slot], %parity, %sum : memref<12xi64, 3>, memref<1xi32, 3>
     ```
   }];
-  let arguments = (ins MkCta_Barriers:$barriers, Index:$slot, I32:$parity, Index:$line);
-  let assemblyFormat = "$barriers `[` $slot `]` `,` $parity `,` $line attr-dict `:` type($barriers)";
+  let arguments = (ins MkCta_Barriers:$barriers, Index:$slot, I32:$parity, MkCta_Word:$sum);
+  let assemblyFormat = "$barriers `[` $slot `]` `,` $parity `,` $sum attr-dict `:` type($barriers) `,` type($sum)";
 }
 
 def MkCta_RingFillOp : MkCta_Op<"ring_fill", [MemoryEffects<[MemRead, MemWrite]>]> {

@@ -215,15 +215,16 @@ def MkCta_StampOp : MkCta_Op<"stamp", [MemoryEffects<[MemRead, MemWrite]>]> {
   let summary = "note the time";
   let description = [{
     One thread stores the time as word `which` of a line: 0 at the begin of the instruction's wait, 1 of its body,
-    2 at the end of its body, 3 after its signal. On a GPU the nanoseconds of the device's clock, and 0 also clears the
-    ring's sum, word 4; on a CPU the ticks of its counter.
+    2 at the end of its body, 3 after its signal. On a GPU the nanoseconds of the device's clock, on a CPU the ticks of
+    its counter. With `value` it stores that number: 4 is what the body waited for the ring.
 
     ```mlir
     mk_cta.stamp %line {which = 0 : i64}
+    mk_cta.stamp %line value %waited {which = 4 : i64}
     ```
   }];
-  let arguments = (ins Index:$line, I64Attr:$which);
-  let assemblyFormat = "$line attr-dict";
+  let arguments = (ins Index:$line, I64Attr:$which, Optional<I64>:$value);
+  let assemblyFormat = "$line (`value` $value^)? attr-dict";
 }
 
 include "MkCtaGpuOps.td"

@@ -88,7 +88,7 @@ struct BuildMain : mk::impl::BuildMainBase<BuildMain> {
               trace ? b.create<mk_cta::TraceLineOp>(context, worker, step, carried[0]) : Value();
           auto stamp = [&](int64_t which) {
             if (trace)
-              b.create<mk_cta::StampOp>(line, which);
+              b.create<mk_cta::StampOp>(line, which, Value());
           };
           auto field = [&](StringRef name, int64_t i = 0) -> Value {
             return b.create<mk_cta::FieldOp>(instruction, name, i);

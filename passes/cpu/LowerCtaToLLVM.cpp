@@ -143,14 +143,14 @@ struct LowerCtaToLLVM : mk::impl::LowerCtaToLLVMBase<LowerCtaToLLVM> {
               return true;
             })
             .Case([&](mk_cta::StampOp stamp) {
-              Value ticks =
-                  b.create<LLVM::CallIntrinsicOp>(
-                       b.getI64Type(), b.getStringAttr("llvm.readcyclecounter"), ValueRange())
-                      .getResult(0);
-              Value address = toI64(b, b.add(stamp.getLine(), int64_t(stamp.getWhich()) * 8));
-              b.create<LLVM::StoreOp>(
-                  ticks,
-                  b.create<LLVM::IntToPtrOp>(LLVM::LLVMPointerType::get(&getContext()), address));
+              Value value = stamp.getValue();
+              if (!value)
+                value = b.create<LLVM::CallIntrinsicOp>(
+                             b.getI64Type(), b.getStringAttr("llvm.readcyclecounter"), ValueRange())
+                            .getResult(0);
+              Value place = toI64(b, b.add(stamp.getLine(), int64_t(stamp.getWhich()) * 8));
+              auto pointer = LLVM::LLVMPointerType::get(&getContext());
+              b.create<LLVM::StoreOp>(value, b.create<LLVM::IntToPtrOp>(pointer, place));
               return true;
             })
             .Case([&](mk_cta::PostOp post) {

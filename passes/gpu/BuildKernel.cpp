@@ -51,7 +51,7 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
     TargetAttr target;
     OptionsAttr options;
     SharedLayout layout;
-    Value context, worker, thread, full, empty, quit, overdue, used, sizes;
+    Value context, worker, thread, full, empty, quit, overdue, used, ringWait, sizes;
 
     /// An array of int32 of the request.
     Value requestArray(StringRef name) {
@@ -78,12 +78,16 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
       quit = b.shared(SharedLayout::kQuit, {1}, b.getI32Type());
       overdue = b.shared(SharedLayout::kOverdue, {1}, b.getI32Type());
       used = b.shared(SharedLayout::kUsed, {1}, b.getI32Type());
+      if (trace)
+        ringWait = b.shared(SharedLayout::kRingWait, {1}, b.getI32Type());
       sizes = b.shared(SharedLayout::kSizes, {2, SharedLayout::sizes + 1}, b.getI32Type());
       b.when(b.equal(thread, b.index(0)), [&] {
         b.create<mk_cta::RingInitOp>(full, empty, kConsumerWarps);
         b.write(b.integer(0), quit, b.index(0));
         b.write(b.integer(0), overdue, b.index(0));
         b.write(b.integer(0), used, b.index(0));
+        if (trace)
+          b.write(b.integer(0), ringWait, b.index(0));
       });
       b.create<NVVM::Barrier0Op>();
       Value consumes = b.less(thread, b.index(kConsumers));
@@ -137,7 +141,18 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
     }
     void stamp(Value line, int64_t which) {
       if (trace)
-        b.when(b.equal(thread, b.index(0)), [&] { b.create<mk_cta::StampOp>(line, which); });
+        b.when(b.equal(thread, b.index(0)),
+               [&] { b.create<mk_cta::StampOp>(line, which, Value()); });
+    }
+    /// What the body has waited for the ring; the next one begins with nothing.
+    void stampRingWait(Value line) {
+      if (!trace)
+        return;
+      b.when(b.equal(thread, b.index(0)), [&] {
+        Value waited = b.create<arith::ExtUIOp>(b.getI64Type(), b.read(ringWait, b.index(0)));
+        b.create<mk_cta::StampOp>(line, 4, waited);
+        b.write(b.integer(0), ringWait, b.index(0));
+      });
     }
     /// What the last step of the launch before was asked to do, for the first step of this one.
     Value sizesOfLast() {
@@ -300,6 +315,7 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
             context, signal, b.create<arith::CmpIOp>(arith::CmpIPredicate::ne, hint, b.index(0)));
       });
       stamp(line, 3);
+      stampRingWait(line);
       return SmallVector<Value>(choose.getResults());
     }
 

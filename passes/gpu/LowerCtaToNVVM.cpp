@@ -25,7 +25,6 @@ using namespace mlir::mk;
 
 namespace {
 constexpr int64_t kEventBytes = 64, kInstructionBytes = 128;
-constexpr int64_t kRingSum = 32; // of a trace line: its fifth word
 constexpr llvm::StringLiteral kSharedName = "mk_shared";
 
 struct LowerCtaToNVVM : mk::impl::LowerCtaToNVVMBase<LowerCtaToNVVM> {
@@ -195,17 +194,19 @@ struct LowerCtaToNVVM : mk::impl::LowerCtaToNVVMBase<LowerCtaToNVVM> {
             })
             .Case([&](mk_cta::RingAwaitTimedOp await) {
               Value thread = b.toI32(b.thread());
-              assembly(b, Type(),
-                       "{ .reg .pred done, one; .reg .u64 begin, end; "
-                       "mbarrier.test_wait.parity.shared::cta.b64 done, [$0], $1; @done bra out; "
-                       "mov.u64 begin, %globaltimer; again: "
-                       "mbarrier.try_wait.parity.shared::cta.b64 done, [$0], $1; "
-                       "@!done bra again; mov.u64 end, %globaltimer; sub.u64 end, end, begin; "
-                       "setp.eq.u32 one, $3, 0; @one red.relaxed.gpu.global.add.u64 [$2], end; "
-                       "out: }",
-                       "r,r,l,r",
-                       {element(b, await.getBarriers(), await.getSlot()), await.getParity(),
-                        toI64(b, b.add(await.getLine(), kRingSum)), thread});
+              assembly(
+                  b, Type(),
+                  "{ .reg .pred done, one; .reg .u64 begin, end; .reg .u32 span; "
+                  "mbarrier.test_wait.parity.shared::cta.b64 done, [$0], $1; @done bra out; "
+                  "mov.u64 begin, %globaltimer; again: "
+                  "mbarrier.try_wait.parity.shared::cta.b64 done, [$0], $1; "
+                  "@!done bra again; mov.u64 end, %globaltimer; sub.u64 end, end, begin; "
+                  "cvt.u32.u64 span, end; "
+                  "setp.eq.u32 one, $3, 0; @one red.relaxed.cta.shared::cta.add.u32 [$2], span; "
+                  "out: }",
+                  "r,r,r,r",
+                  {element(b, await.getBarriers(), await.getSlot()), await.getParity(),
+                   element(b, await.getSum(), b.index(0)), thread});
               return true;
             })
             .Case([&](mk_cta::RingReleaseOp release) {
@@ -239,9 +240,9 @@ struct LowerCtaToNVVM : mk::impl::LowerCtaToNVVMBase<LowerCtaToNVVM> {
             })
             .Case([&](mk_cta::StampOp stamp) {
               Value address = toI64(b, b.add(operand(0), int64_t(stamp.getWhich()) * 8));
-              if (stamp.getWhich() == 0) {
-                Value sum = global(b, toI64(b, b.add(operand(0), kRingSum)));
-                b.create<LLVM::StoreOp>(b.integer(0, 64), sum);
+              if (stamp.getValue()) {
+                b.create<LLVM::StoreOp>(stamp.getValue(), global(b, address));
+                return true;
               }
               assembly(b, Type(),
                        "{ .reg .u64 now; mov.u64 now, %globaltimer; "

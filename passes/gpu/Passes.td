@@ -151,25 +151,23 @@ def BuildKernel : Pass<"mk-build-kernel", "::mlir::ModuleOp"> {
 def TimeRing : Pass<"mk-time-ring", "::mlir::ModuleOp"> {
   let summary = "let bodies note how long they wait for the ring";
   let description = [{
-    Puts a `ring_await_timed` in the place of each `ring_await` of a kind's function, with the line of its instruction:
-    the time in which the consumers had nothing to multiply because the loader was behind. Part of the kernel pipeline
-    with `trace` only.
+    Puts a `ring_await_timed` in the place of each `ring_await` of a kind's function: what it adds up is the time in
+    which the consumers had nothing to multiply because the loader was behind. The kernel notes the sum behind each
+    body. Part of the kernel pipeline with `trace` only.
 
     **Requires** `mk-lower-gpu-kinds`. **Ensures** no `ring_await` without `quit` in a private function.
 
     ```mlir
-    func.func private @body(%context: !mk_cta.context, %i: !mk_cta.instruction, %number: index, %worker: index, %step: index) {
-      %c0 = arith.constant 0 : index
-      %parity = arith.constant 0 : i32
+    func.func private @body(%slot: index, %parity: i32) {
       %full = mk_cta.shared 0 : memref<4xi64, 3>
-      %landed = mk_cta.ring_await %full[%c0], %parity : memref<4xi64, 3>
+      %landed = mk_cta.ring_await %full[%slot], %parity : memref<4xi64, 3>
       return
     }
     // becomes
-    func.func private @body(%context: !mk_cta.context, %i: !mk_cta.instruction, %number: index, %worker: index, %step: index) {
-      %line = mk_cta.trace_line %context, %worker, %step, %number
-      ...
-      mk_cta.ring_await_timed %full[%c0], %parity, %line : memref<4xi64, 3>
+    func.func private @body(%slot: index, %parity: i32) {
+      %sum = mk_cta.shared 1012 : memref<1xi32, 3>
+      %full = mk_cta.shared 0 : memref<4xi64, 3>
+      mk_cta.ring_await_timed %full[%slot], %parity, %sum : memref<4xi64, 3>, memref<1xi32, 3>
     ```
   }];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::mk_cta::MkCtaDialect"];

@@ -11,8 +11,9 @@ namespace mlir::mk {
 /// Bytes of shared memory: barriers and flags, what kinds use, then the ring.
 struct SharedLayout {
   SharedLayout(mk_task::ProgramOp program, TargetAttr target);
-  /// Flags, behind full and empty barriers: to leave, that flagged words never came; slots used.
-  static constexpr int64_t kQuit = 1000, kOverdue = 1004, kUsed = 1008;
+  /// Flags, behind full and empty barriers: to leave, that flagged words never came; slots used;
+  /// with times, nanoseconds that a body has waited for the ring.
+  static constexpr int64_t kQuit = 1000, kOverdue = 1004, kUsed = 1008, kRingWait = 1012;
   /// What a step is asked to do, int32 [4 arrays][16]: tokens, positions, slots, rows.
   static constexpr int64_t kHeader = 1024;
   static int64_t headerOf(StringRef array) {

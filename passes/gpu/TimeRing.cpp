@@ -1,6 +1,7 @@
 // Part of mk, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "passes/Passes.h"
+#include "passes/gpu/SharedLayout.h"
 
 #include "dialects/mk_cta/MkCta.h"
 
@@ -29,15 +30,13 @@ struct TimeRing : impl::TimeRingBase<TimeRing> {
     });
     if (awaits.empty())
       return;
-    // The arguments that mk-lower-gpu-kinds gives a body.
-    Value context = function.getArgument(0), number = function.getArgument(2),
-          worker = function.getArgument(3), step = function.getArgument(4);
     OpBuilder b = OpBuilder::atBlockBegin(&function.getBody().front());
-    Value line = b.create<mk_cta::TraceLineOp>(function.getLoc(), context, worker, step, number);
+    auto word = MemRefType::get({1}, b.getI32Type(), {}, kShared);
+    Value sum = b.create<mk_cta::SharedOp>(function.getLoc(), word, SharedLayout::kRingWait);
     for (mk_cta::RingAwaitOp await : awaits) {
       b.setInsertionPoint(await);
       b.create<mk_cta::RingAwaitTimedOp>(await.getLoc(), await.getBarriers(), await.getSlot(),
-                                         await.getParity(), line);
+                                         await.getParity(), sum);
       Value landed = b.create<arith::ConstantIntOp>(await.getLoc(), 1, 1);
       await.replaceAllUsesWith(landed);
       await.erase();

@@ -177,11 +177,11 @@ void gpu_await(int32_t address, int32_t parity) {
   while (mbarrier(address)->phase == (uint32_t)parity)
     later();
 }
-void gpu_await_timed(int32_t address, int32_t parity, int64_t sum, int32_t thread) {
+void gpu_await_timed(int32_t address, int32_t parity, int32_t sum, int32_t thread) {
   int64_t begin = gpu_clock();
   gpu_await(address, parity);
   if (!thread)
-    *(int64_t *)sum += gpu_clock() - begin;
+    *(int32_t *)(uintptr_t)(uint32_t)sum += (int32_t)(gpu_clock() - begin);
 }
 int32_t gpu_await_or(int32_t address, int32_t parity, int32_t quit) {
   while (mbarrier(address)->phase == (uint32_t)parity) {

@@ -184,6 +184,24 @@ def test_the_trace_has_a_track_for_each_worker_and_a_slice_for_each_task(
             assert (facts["begin"], facts["end"]) == tuple(words[2:4])
 
 
+def test_steps_lie_one_after_the_other(tmp_path: Path) -> None:
+    """Also where a worker begins the second while the other notes the end of the first: slices must not cross."""
+    one = made()
+    twice = np.concatenate([one.tasks, one.tasks])
+    twice["step"][len(one.tasks) :] = 1
+    for name in ("wait_begin", "body_begin", "body_end", "signalled"):
+        twice[name][len(one.tasks) :] += 440  # the first has 450
+    Timeline("both", 2, 1e10, one.families, [Step(7, 1, 600), Step(8, 1, 600)], twice, {}).write(
+        tmp_path / "file"
+    )
+    trace = messages.Trace.FromString((tmp_path / "file").read_bytes())
+    steps = next(p.track_descriptor.uuid for p in trace.packet if p.track_descriptor.name == "steps")
+    events = [(p.timestamp, p.track_event.type) for p in trace.packet if p.track_event.track_uuid == steps]
+    assert events == [(100, 1), (100, 1), (540, 2), (540, 1), (990, 2), (990, 2)]
+    found = timeline.read(tmp_path / "file")
+    assert [step.number for step in found.steps] == [7, 8] and len(found.tasks) == len(twice)
+
+
 def test_a_trace_is_read_as_it_was_written(engine: Engine, tmp_path: Path) -> None:
     list(engine.generate([1, 2, 3], max_new_tokens=6))
     written = timeline.of(engine)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,9 @@ class _Writer:
             _STEPS, spans[0][0], "program", timeline.name, format=_FORMAT, workers=timeline.workers,
             ceiling=timeline.ceiling,
         )  # fmt: skip
-        for step, (begin, end) in zip(timeline.steps, spans, strict=True):
+        # A worker may begin a step while the one that has published it notes its last time.
+        ends = [min(end, begin) for (_, end), (begin, _) in pairwise(spans)] + [spans[-1][1]]
+        for step, (begin, _), end in zip(timeline.steps, spans, ends, strict=True):
             facts = {"step": step.number, "tokens": step.tokens, "kv_bytes": step.kv_bytes}
             self._begin(_STEPS, begin, "step", f"step {step.number}", **facts)
             self._end(_STEPS, end)

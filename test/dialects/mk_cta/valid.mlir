@@ -42,5 +42,7 @@ func.func @order(%context: !mk_cta.context, %n: index, %mailbox: memref<1xi64>, 
   %line = mk_cta.trace_line %context, %n, %n, %n
   // CHECK: mk_cta.stamp %[[LINE]] {which = 2 : i64}
   mk_cta.stamp %line {which = 2 : i64}
+  // CHECK: mk_cta.stamp %[[LINE]] value %[[V]] {which = 4 : i64}
+  mk_cta.stamp %line value %count {which = 4 : i64}
   return
 }

@@ -1,32 +1,31 @@
 // RUN: mk-opt %s --mk-lower-cta-to-nvvm --canonicalize --cse | FileCheck %s
 
-// Tests that a stamp is the device's clock; that the first one of a line clears the sum of the ring's waits, 32 bytes behind
-// it; and that a timed wait which finds its phase completed reads no clock, while others are added up by thread 0.
+// Tests that a stamp is the device's clock, or the number that it is given; and that a timed wait which finds its phase
+// completed reads no clock, while others are added up by thread 0.
 
 // CHECK-LABEL: func.func @stamps
-// CHECK-SAME: %[[LINE:.*]]: index)
-func.func @stamps(%line: index) {
-  // CHECK: %[[SUM:.*]] = arith.addi %[[LINE]], %c32
-  // CHECK: %[[WIDE:.*]] = arith.index_cast %[[SUM]]
-  // CHECK: %[[PLACE:.*]] = llvm.inttoptr %[[WIDE]] : i64 to !llvm.ptr<1>
-  // CHECK: llvm.store %c0_i64, %[[PLACE]] : i64, !llvm.ptr<1>
-  // CHECK: "{ .reg .u64 now; mov.u64 now, %globaltimer; st.relaxed.gpu.global.u64 [$0], now; }"
-  mk_cta.stamp %line {which = 0 : i64}
-  // CHECK-NOT: llvm.store
-  // CHECK: arith.addi %[[LINE]], %c24
-  // CHECK: "{ .reg .u64 now; mov.u64 now, %globaltimer; st.relaxed.gpu.global.u64 [$0], now; }"
+// CHECK-SAME: %[[LINE:.*]]: index, %[[VALUE:.*]]: i64)
+func.func @stamps(%line: index, %value: i64) {
+  // CHECK: %[[THIRD:.*]] = arith.addi %[[LINE]], %c24
+  // CHECK: %[[PLACE:.*]] = arith.index_cast %[[THIRD]]
+  // CHECK: "{ .reg .u64 now; mov.u64 now, %globaltimer; st.relaxed.gpu.global.u64 [$0], now; }", "l,~{memory}" %[[PLACE]]
   mk_cta.stamp %line {which = 3 : i64}
+  // CHECK: %[[FOURTH:.*]] = arith.addi %[[LINE]], %c32
+  // CHECK: %[[WIDE:.*]] = arith.index_cast %[[FOURTH]]
+  // CHECK: %[[POINTER:.*]] = llvm.inttoptr %[[WIDE]] : i64 to !llvm.ptr<1>
+  // CHECK: llvm.store %[[VALUE]], %[[POINTER]] : i64, !llvm.ptr<1>
+  // CHECK-NOT: globaltimer
+  mk_cta.stamp %line value %value {which = 4 : i64}
   return
 }
 
 // CHECK-LABEL: func.func @ring
-// CHECK-SAME: %{{.*}}: index, %[[PARITY:.*]]: i32, %[[LINE:.*]]: index)
-func.func @ring(%slot: index, %parity: i32, %line: index) {
+// CHECK-SAME: %{{.*}}: index, %[[PARITY:.*]]: i32)
+func.func @ring(%slot: index, %parity: i32) {
   %full = mk_cta.shared 0 : memref<4xi64, 3>
+  %sum = mk_cta.shared 1012 : memref<1xi32, 3>
   // CHECK: %[[THREAD:.*]] = nvvm.read.ptx.sreg.tid.x
-  // CHECK: %[[SUM:.*]] = arith.addi %[[LINE]], %c32
-  // CHECK-NEXT: %[[PLACE:.*]] = arith.index_cast %[[SUM]]
-  // CHECK: "{{.*}}mbarrier.test_wait.parity.shared::cta.b64 done, [$0], $1; @done bra out; mov.u64 begin, %globaltimer; again: mbarrier.try_wait{{.*}}setp.eq.u32 one, $3, 0; @one red.relaxed.gpu.global.add.u64 [$2], end; out: }", "r,r,l,r,~{memory}" %{{.*}}, %[[PARITY]], %[[PLACE]], %[[THREAD]] :
-  mk_cta.ring_await_timed %full[%slot], %parity, %line : memref<4xi64, 3>
+  // CHECK: "{{.*}}mbarrier.test_wait.parity.shared::cta.b64 done, [$0], $1; @done bra out; mov.u64 begin, %globaltimer; again: mbarrier.try_wait{{.*}}setp.eq.u32 one, $3, 0; @one red.relaxed.cta.shared::cta.add.u32 [$2], span; out: }", "r,r,r,r,~{memory}" %{{.*}}, %[[PARITY]], %{{.*}}, %[[THREAD]] :
+  mk_cta.ring_await_timed %full[%slot], %parity, %sum : memref<4xi64, 3>, memref<1xi32, 3>
   return
 }
