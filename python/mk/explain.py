@@ -65,6 +65,8 @@ def explain_times(timeline: Timeline, ceiling: float, listing: bool) -> None:
     tokens = sorted({step.tokens for step in steps})
     print(f"steps       {len(steps)}, of {' or '.join(map(str, tokens))} tokens; below is the average step")
     print(f"ceiling     {f'{ceiling / 1e9:.1f} GB/s read' if ceiling else 'unknown: give --ceiling GB/S'}")
+    print("us          from the end of all before to its own; exposed: of that, until its first task begins")
+    print("wait, ring  for events, and for weights within tasks, like busy on the average worker")
     groups = {"kinds": by_kind(timeline, rows), "layers": by_layer(timeline, rows)}
     if listing:
         groups["families"] = rows

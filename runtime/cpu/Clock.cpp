@@ -1,8 +1,8 @@
 // Part of mk, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Programs that note times read the processor's counter, since that takes a tenth of a call of the
-// clock. What its ticks are worth shows in two readings of both.
+// Programs that note times read the processor's counter: one instruction, and no function that the
+// code would have to find. What its ticks are worth shows in two readings of it and of the clock.
 
 #include "runtime/cpu/Engine.h"
 
