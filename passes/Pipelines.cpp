@@ -60,7 +60,7 @@ struct FuseOptions : PassPipelineOptions<FuseOptions> {
                       llvm::cl::init(true)};
 };
 
-struct KernelOptions : PassPipelineOptions<KernelOptions> {
+struct TraceOptions : PassPipelineOptions<TraceOptions> {
   Option<bool> trace{*this, "trace", llvm::cl::desc("note the times of every instruction"),
                      llvm::cl::init(false)};
 };
@@ -123,16 +123,18 @@ static void buildPlanPipeline(OpPassManager &pm) {
 static void buildKindsPipeline(OpPassManager &pm) { pm.addPass(createLowerKinds()); }
 
 /// The table's loop in place of the program.
-static void buildMainPipeline(OpPassManager &pm) {
-  pm.addPass(createBuildMain());
+static void buildMainPipeline(OpPassManager &pm, const TraceOptions &options) {
+  BuildMainOptions main;
+  main.trace = options.trace;
+  pm.addPass(createBuildMain(main));
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
 }
 
 /// mk_task -> mk_cta.
-static void buildCtaPipeline(OpPassManager &pm) {
+static void buildCtaPipeline(OpPassManager &pm, const TraceOptions &options) {
   buildKindsPipeline(pm);
-  buildMainPipeline(pm);
+  buildMainPipeline(pm, options);
 }
 
 /// What is left beside mk_cta -> llvm: upstream's conversions.
@@ -161,10 +163,12 @@ static void buildCpuPipeline(OpPassManager &pm) {
 static void buildGpuKindsPipeline(OpPassManager &pm) { pm.addPass(createLowerGpuKinds()); }
 
 /// The kernel in place of the program.
-static void buildKernelPipeline(OpPassManager &pm, const KernelOptions &options) {
+static void buildKernelPipeline(OpPassManager &pm, const TraceOptions &options) {
   BuildKernelOptions kernel;
   kernel.trace = options.trace;
   pm.addPass(createBuildKernel(kernel));
+  if (options.trace)
+    pm.addPass(createTimeRing());
   pm.addPass(createAddPacker());
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
@@ -207,13 +211,13 @@ void mk::registerAllPassesAndPipelines() {
                                         buildFusePipeline);
   PassPipelineRegistration<>("mk-plan-pipeline", "mk to a proved table", buildPlanPipeline);
   PassPipelineRegistration<>("mk-kinds-pipeline", "kinds to bodies", buildKindsPipeline);
-  PassPipelineRegistration<>("mk-main-pipeline", "the table's loop instead of the program",
-                             buildMainPipeline);
-  PassPipelineRegistration<>("mk-cta-pipeline", "both of these", buildCtaPipeline);
+  PassPipelineRegistration<TraceOptions>(
+      "mk-main-pipeline", "the table's loop instead of the program", buildMainPipeline);
+  PassPipelineRegistration<TraceOptions>("mk-cta-pipeline", "both of these", buildCtaPipeline);
   PassPipelineRegistration<>("mk-gpu-kinds-pipeline", "kinds to bodies of CTAs",
                              buildGpuKindsPipeline);
-  PassPipelineRegistration<KernelOptions>("mk-kernel-pipeline", "the table's kernel",
-                                          buildKernelPipeline);
+  PassPipelineRegistration<TraceOptions>("mk-kernel-pipeline", "the table's kernel",
+                                         buildKernelPipeline);
   PassPipelineRegistration<>("mk-gpu-pipeline", "bodies to llvm for a GPU", buildGpuPipeline);
   PassPipelineRegistration<>("mk-cpu-pipeline", "bodies to llvm for the CPU", buildCpuPipeline);
 }

@@ -75,6 +75,20 @@ def MkCta_RingAwaitOp : MkCta_Op<"ring_await", [MemoryEffects<[MemRead, MemWrite
   }];
 }
 
+def MkCta_RingAwaitTimedOp : MkCta_Op<"ring_await_timed", [MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "wait for a phase of a barrier of the ring, and note how long";
+  let description = [{
+    `ring_await` without `quit`. If the phase has not completed at the first look, thread 0 of the CTA adds the
+    nanoseconds until it has to its word `sum`; else nothing looks at a clock.
+
+    ```mlir
+    mk_cta.ring_await_timed %full[%slot], %parity, %sum : memref<12xi64, 3>, memref<1xi32, 3>
+    ```
+  }];
+  let arguments = (ins MkCta_Barriers:$barriers, Index:$slot, I32:$parity, MkCta_Word:$sum);
+  let assemblyFormat = "$barriers `[` $slot `]` `,` $parity `,` $sum attr-dict `:` type($barriers) `,` type($sum)";
+}
+
 def MkCta_RingFillOp : MkCta_Op<"ring_fill", [MemoryEffects<[MemRead, MemWrite]>]> {
   let summary = "let the copy engine fill a slot";
   let description = [{
@@ -325,20 +339,6 @@ def MkCta_LookAgainOp : MkCta_Op<"look_again", [MemoryEffects<[MemRead, MemWrite
   let arguments = (ins MkCta_Context:$context, Index:$worker, Index:$number, MkCta_Word:$overdue, I64:$begin);
   let results = (outs I64:$since, I1:$again);
   let assemblyFormat = "$context `,` $worker `,` $number `,` $overdue `,` $begin attr-dict `:` type($overdue)";
-}
-
-def MkCta_StampOp : MkCta_Op<"stamp", [MemoryEffects<[MemRead, MemWrite]>]> {
-  let summary = "note the time";
-  let description = [{
-    One thread stores the nanoseconds of the device's clock as number `which` of the four of an instruction:
-    begin of its wait, of its body, end of its body, and after its signal.
-
-    ```mlir
-    mk_cta.stamp %context, %worker, %number {which = 0 : i64}
-    ```
-  }];
-  let arguments = (ins MkCta_Context:$context, Index:$worker, Index:$number, I64Attr:$which);
-  let assemblyFormat = "$context `,` $worker `,` $number attr-dict";
 }
 
 def MkCta_StepOp : MkCta_Op<"step", [MemoryEffects<[MemRead]>]> {

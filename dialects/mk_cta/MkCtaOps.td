@@ -192,6 +192,41 @@ def MkCta_PostOp : MkCta_Op<"post", [MemoryEffects<[MemRead, MemWrite]>]> {
   let assemblyFormat = "$memory `[` $position `]` `,` $value attr-dict `:` type($memory)";
 }
 
+def MkCta_TraceLineOp : MkCta_Op<"trace_line", [Pure]> {
+  let summary = "where the times of an instruction lie";
+  let description = [{
+    The address of the eight 64-bit words that an instruction has for a step in the context's `trace`. A step takes
+    the words of the oldest step that is kept.
+
+    ```mlir
+    %line = mk_cta.trace_line %context, %worker, %step, %number
+    ```
+  }];
+  let arguments = (ins MkCta_Context:$context, Index:$worker, Index:$step, Index:$number);
+  let results = (outs Index:$result);
+  let builders = [OpBuilder<(ins "::mlir::Value":$context, "::mlir::Value":$worker, "::mlir::Value":$step,
+                                 "::mlir::Value":$number), [{
+    build($_builder, $_state, $_builder.getIndexType(), context, worker, step, number);
+  }]>];
+  let assemblyFormat = "$context `,` $worker `,` $step `,` $number attr-dict";
+}
+
+def MkCta_StampOp : MkCta_Op<"stamp", [MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "note the time";
+  let description = [{
+    One thread stores the time as word `which` of a line: 0 at the begin of the instruction's wait, 1 of its body,
+    2 at the end of its body, 3 after its signal. On a GPU the nanoseconds of the device's clock, on a CPU the ticks of
+    its counter. With `value` it stores that number: 4 is what the body waited for the ring.
+
+    ```mlir
+    mk_cta.stamp %line {which = 0 : i64}
+    mk_cta.stamp %line value %waited {which = 4 : i64}
+    ```
+  }];
+  let arguments = (ins Index:$line, I64Attr:$which, Optional<I64>:$value);
+  let assemblyFormat = "$line (`value` $value^)? attr-dict";
+}
+
 include "MkCtaGpuOps.td"
 
 #endif // MK_CTA_OPS_TD

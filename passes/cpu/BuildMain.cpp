@@ -18,6 +18,8 @@ using namespace mlir::mk;
 
 namespace {
 struct BuildMain : mk::impl::BuildMainBase<BuildMain> {
+  using BuildMainBase::BuildMainBase;
+
   void runOnOperation() override {
     ModuleOp module = getOperation();
     for (auto program : llvm::make_early_inc_range(module.getOps<mk_task::ProgramOp>())) {
@@ -82,9 +84,16 @@ struct BuildMain : mk::impl::BuildMainBase<BuildMain> {
         },
         [&](ValueRange carried) {
           Value instruction = b.create<mk_cta::InstructionOp>(context, worker, carried[0]);
+          Value line =
+              trace ? b.create<mk_cta::TraceLineOp>(context, worker, step, carried[0]) : Value();
+          auto stamp = [&](int64_t which) {
+            if (trace)
+              b.create<mk_cta::StampOp>(line, which, Value());
+          };
           auto field = [&](StringRef name, int64_t i = 0) -> Value {
             return b.create<mk_cta::FieldOp>(instruction, name, i);
           };
+          stamp(0);
           for (int64_t i = 0; i < mk_task::kMaxWaits; ++i)
             b.when(b.less(b.index(i), field("waits")), [&] {
               Value steps = b.sub(b.add(step, 1), field("wait_lag", i));
@@ -92,6 +101,7 @@ struct BuildMain : mk::impl::BuildMainBase<BuildMain> {
               b.create<mk_cta::WaitOp>(context, worker, field("wait_event", i), target);
             });
 
+          stamp(1);
           SmallVector<int64_t> cases;
           for (size_t i = 0; i < table.getKinds().size(); ++i)
             cases.push_back(i);
@@ -110,9 +120,11 @@ struct BuildMain : mk::impl::BuildMainBase<BuildMain> {
             b.create<scf::YieldOp>();
           }
 
+          stamp(2);
           Value signal = field("signal");
           Value exists = b.create<arith::CmpIOp>(arith::CmpIPredicate::sge, signal, b.index(0));
           b.when(exists, [&] { b.create<mk_cta::SignalOp>(context, signal); });
+          stamp(3);
           return SmallVector<Value>{b.add(carried[0], 1)};
         });
   }

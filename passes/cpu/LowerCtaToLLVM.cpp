@@ -3,6 +3,7 @@
 #include "passes/Passes.h"
 #include "passes/cpu/Descriptor.h"
 #include "passes/cpu/Dot.h"
+#include "passes/cpu/TraceLine.h"
 
 #include "dialects/mk/Mk.h"
 #include "dialects/mk_cta/MkCta.h"
@@ -131,6 +132,25 @@ struct LowerCtaToLLVM : mk::impl::LowerCtaToLLVMBase<LowerCtaToLLVM> {
             })
             .Case([&](mk_cta::PublishStepOp) {
               increment(b, word(b, op->getOperand(0), "step"));
+              return true;
+            })
+            .Case([&](mk_cta::TraceLineOp) {
+              auto load = [&](StringRef name) {
+                return loadWord(b, op->getOperand(0), name, b.getI64Type());
+              };
+              result = traceLine(b, load("trace"), load("instructions"), op->getOperand(1),
+                                 op->getOperand(2), op->getOperand(3));
+              return true;
+            })
+            .Case([&](mk_cta::StampOp stamp) {
+              Value value = stamp.getValue();
+              if (!value)
+                value = b.create<LLVM::CallIntrinsicOp>(
+                             b.getI64Type(), b.getStringAttr("llvm.readcyclecounter"), ValueRange())
+                            .getResult(0);
+              Value place = toI64(b, b.add(stamp.getLine(), int64_t(stamp.getWhich()) * 8));
+              auto pointer = LLVM::LLVMPointerType::get(&getContext());
+              b.create<LLVM::StoreOp>(value, b.create<LLVM::IntToPtrOp>(pointer, place));
               return true;
             })
             .Case([&](mk_cta::PostOp post) {

@@ -88,6 +88,7 @@ def BuildMain : Pass<"mk-build-main", "ModuleOp"> {
         %flag = memref.load %running[...] : memref<1xi32, strided<[1]>>
     ```
   }];
+  let options = [Option<"trace", "trace", "bool", "false", "note the times of every instruction">];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::scf::SCFDialect", "::mlir::memref::MemRefDialect",
                            "::mlir::func::FuncDialect", "::mlir::mk_cta::MkCtaDialect"];
 }

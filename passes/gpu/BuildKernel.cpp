@@ -45,7 +45,7 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
     TargetAttr target;
     OptionsAttr options;
     SharedLayout layout;
-    Value context, worker, thread, quit, sizes;
+    Value context, worker, thread, quit, ringWait, sizes;
 
     Value requestArray(StringRef name) { return mk::requestArray(b, context, options, name); }
     Value readRequest(StringRef name) { return b.read(requestArray(name), b.index(0)); }
@@ -61,11 +61,15 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
       worker = b.toIndex(b.create<NVVM::BlockIdXOp>(b.getI32Type()));
       thread = b.thread();
       quit = SharedLayout::flag(b, SharedLayout::kQuit);
+      if (trace)
+        ringWait = SharedLayout::flag(b, SharedLayout::kRingWait);
       sizes = b.shared(SharedLayout::kSizes, {2, SharedLayout::sizes + 1}, b.getI32Type());
       b.when(b.equal(thread, b.index(0)), [&] {
         b.create<mk_cta::RingInitOp>(layout.full(b), layout.empty(b), kConsumerWarps);
         for (int64_t flag : {SharedLayout::kQuit, SharedLayout::kOverdue, SharedLayout::kUsed})
           b.write(b.integer(0), SharedLayout::flag(b, flag), b.index(0));
+        if (trace)
+          b.write(b.integer(0), ringWait, b.index(0));
         // Loader and consumers have both left the step before this launch.
         Value before = b.sub(b.create<mk_cta::StepOp>(context), b.index(1));
         for (int64_t flag : {SharedLayout::kReady, SharedLayout::kPassed})
@@ -94,10 +98,20 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
     Value field(Value instruction, StringRef name) {
       return TableWalk{b, context, worker}.field(instruction, name);
     }
-    void stamp(Value number, int64_t which) {
+    void stamp(Value line, int64_t which) {
       if (trace)
         b.when(b.equal(thread, b.index(0)),
-               [&] { b.create<mk_cta::StampOp>(context, worker, number, which); });
+               [&] { b.create<mk_cta::StampOp>(line, which, Value()); });
+    }
+    /// What the body has waited for the ring; the next one begins with nothing.
+    void stampRingWait(Value line) {
+      if (!trace)
+        return;
+      b.when(b.equal(thread, b.index(0)), [&] {
+        Value waited = b.create<arith::ExtUIOp>(b.getI64Type(), b.read(ringWait, b.index(0)));
+        b.create<mk_cta::StampOp>(line, 4, waited);
+        b.write(b.integer(0), ringWait, b.index(0));
+      });
     }
     /// What the last step of the launch before was asked to do, for the first step of this one.
     Value sizesOfLast() {
@@ -181,14 +195,16 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
             SmallVector<Value> list = {b.integer(1, 1), state[2], state[3], state[4]};
             TableWalk table{b, context, worker};
             list = table.walk(list, [&](Value instruction, Value number, ValueRange at) {
-              stamp(number, 0);
+              Value line =
+                  trace ? b.create<mk_cta::TraceLineOp>(context, worker, step, number) : Value();
+              stamp(line, 0);
               Value arrived = wait(waiter, instruction, number, step);
-              stamp(number, 1);
+              stamp(line, 1);
               SmallVector<Value> result = {arrived};
               result.append(b.choose(
                   TypeRange{i32, i32, i32}, arrived,
                   [&] {
-                    return run(instruction, number, step, tokens, rows,
+                    return run(instruction, number, line, step, tokens, rows,
                                RingPlace::of(at.drop_front(1)));
                   },
                   [&] { return SmallVector<Value>(at.drop_front(1)); }));
@@ -230,8 +246,8 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
           [&] { return waiter.wait(instruction, number, step); });
     }
 
-    SmallVector<Value> run(Value instruction, Value number, Value step, Value tokens, Value rows,
-                           RingPlace ring) {
+    SmallVector<Value> run(Value instruction, Value number, Value line, Value step, Value tokens,
+                           Value rows, RingPlace ring) {
       Type i32 = b.getI32Type();
       SmallVector<int64_t> cases;
       for (size_t i = 0; i < tableOp.getKinds().size(); ++i)
@@ -255,14 +271,15 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
         b.create<scf::YieldOp>(ring.values());
       }
       b.barrier(); // all threads' writes come before the one signal
-      stamp(number, 2);
+      stamp(line, 2);
       Value exists = b.create<arith::CmpIOp>(arith::CmpIPredicate::sge, signal, b.index(0));
       b.when(b.both(b.equal(thread, b.index(0)), exists), [&] {
         Value hint = b.createOrFold<arith::AndIOp>(hints, b.index(1));
         b.create<mk_cta::ArriveOp>(
             context, signal, b.create<arith::CmpIOp>(arith::CmpIPredicate::ne, hint, b.index(0)));
       });
-      stamp(number, 3);
+      stamp(line, 3);
+      stampRingWait(line);
       return SmallVector<Value>(choose.getResults());
     }
   };

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "passes/Passes.h"
 #include "passes/cpu/Descriptor.h"
+#include "passes/cpu/TraceLine.h"
 #include "passes/gpu/GpuBuilder.h"
 
 #include "dialects/mk/Mk.h"
@@ -191,6 +192,23 @@ struct LowerCtaToNVVM : mk::impl::LowerCtaToNVVMBase<LowerCtaToNVVM> {
               result = this->await(b, await);
               return true;
             })
+            .Case([&](mk_cta::RingAwaitTimedOp await) {
+              Value thread = b.toI32(b.thread());
+              assembly(
+                  b, Type(),
+                  "{ .reg .pred done, one; .reg .u64 begin, end; .reg .u32 span; "
+                  "mbarrier.test_wait.parity.shared::cta.b64 done, [$0], $1; @done bra out; "
+                  "mov.u64 begin, %globaltimer; again: "
+                  "mbarrier.try_wait.parity.shared::cta.b64 done, [$0], $1; "
+                  "@!done bra again; mov.u64 end, %globaltimer; sub.u64 end, end, begin; "
+                  "cvt.u32.u64 span, end; "
+                  "setp.eq.u32 one, $3, 0; @one red.relaxed.cta.shared::cta.add.u32 [$2], span; "
+                  "out: }",
+                  "r,r,r,r",
+                  {element(b, await.getBarriers(), await.getSlot()), await.getParity(),
+                   element(b, await.getSum(), b.index(0)), thread});
+              return true;
+            })
             .Case([&](mk_cta::RingReleaseOp release) {
               Value address = element(b, release.getBarriers(), release.getSlot());
               if (!release.getRead().empty()) {
@@ -225,12 +243,18 @@ struct LowerCtaToNVVM : mk::impl::LowerCtaToNVVMBase<LowerCtaToNVVM> {
                                  b.addI32(slot, place));
               return true;
             })
+            .Case([&](mk_cta::TraceLineOp) {
+              result = traceLine(b, loadWord(b, operand(0), "trace"),
+                                 loadWord(b, operand(0), "instructions"), operand(1), operand(2),
+                                 operand(3));
+              return true;
+            })
             .Case([&](mk_cta::StampOp stamp) {
-              Value perWorker = b.toIndex(loadWord(b, operand(0), "instructions"));
-              Value line = b.add(b.mul(operand(1), perWorker), operand(2));
-              Value place = b.add(b.mul(line, 32), stamp.getWhich() * 8);
-              Value address =
-                  b.create<arith::AddIOp>(loadWord(b, operand(0), "trace"), toI64(b, place));
+              Value address = toI64(b, b.add(operand(0), int64_t(stamp.getWhich()) * 8));
+              if (stamp.getValue()) {
+                b.create<LLVM::StoreOp>(stamp.getValue(), global(b, address));
+                return true;
+              }
               assembly(b, Type(),
                        "{ .reg .u64 now; mov.u64 now, %globaltimer; "
                        "st.relaxed.gpu.global.u64 [$0], now; }",

@@ -148,6 +148,31 @@ def BuildKernel : Pass<"mk-build-kernel", "::mlir::ModuleOp"> {
                            "::mlir::func::FuncDialect", "::mlir::NVVM::NVVMDialect", "::mlir::mk_cta::MkCtaDialect"];
 }
 
+def TimeRing : Pass<"mk-time-ring", "::mlir::ModuleOp"> {
+  let summary = "let bodies note how long they wait for the ring";
+  let description = [{
+    Puts a `ring_await_timed` in the place of each `ring_await` of a kind's function: what it adds up is the time in
+    which the consumers had nothing to multiply because the loader was behind. The kernel notes the sum behind each
+    body. Part of the kernel pipeline with `trace` only.
+
+    **Requires** `mk-lower-gpu-kinds`. **Ensures** no `ring_await` without `quit` in a private function.
+
+    ```mlir
+    func.func private @body(%slot: index, %parity: i32) {
+      %full = mk_cta.shared 0 : memref<4xi64, 3>
+      %landed = mk_cta.ring_await %full[%slot], %parity : memref<4xi64, 3>
+      return
+    }
+    // becomes
+    func.func private @body(%slot: index, %parity: i32) {
+      %sum = mk_cta.shared 1012 : memref<1xi32, 3>
+      %full = mk_cta.shared 0 : memref<4xi64, 3>
+      mk_cta.ring_await_timed %full[%slot], %parity, %sum : memref<4xi64, 3>, memref<1xi32, 3>
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::mk_cta::MkCtaDialect"];
+}
+
 def AddPacker : Pass<"mk-add-packer", "::mlir::ModuleOp"> {
   let summary = "add the kernels that bring weights into tiles";
   let description = [{

@@ -12,9 +12,10 @@ namespace mlir::mk {
 struct SharedLayout {
   SharedLayout(mk_task::ProgramOp program, TargetAttr target);
   /// Flags, behind full and empty barriers: to leave, that flagged words never came; slots used;
-  /// the step that the consumers have begun, and that which the loader has done with.
+  /// the step that the consumers have begun, and that which the loader has done with; with times,
+  /// nanoseconds that a body has waited for the ring.
   static constexpr int64_t kQuit = 1000, kOverdue = 1004, kUsed = 1008, kReady = 1012,
-                           kPassed = 1016;
+                           kPassed = 1016, kRingWait = 1020;
   /// What a step is asked to do, int32 [4 arrays][16]: tokens, positions, slots, rows.
   static constexpr int64_t kHeader = 1024;
   static int64_t headerOf(StringRef array) {

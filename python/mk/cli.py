@@ -47,6 +47,14 @@ Weights = Annotated[
     str | None,
     typer.Option(help="Folder or file of the weights, if not where the package says.", show_default=False),
 ]
+Trace = Annotated[
+    Path | None,
+    typer.Option(
+        help="Write what every worker did in the last steps into this file, for ui.perfetto.dev and mk explain.",
+        show_default=False,
+    ),
+]
+TraceSteps = Annotated[int, typer.Option(help="How many of the last steps --trace has.", min=1)]
 Target = Annotated[
     str, typer.Option(help="auto: this machine; x86-64-v3, -v4: any such processor. cpu is auto.")
 ]
@@ -90,10 +98,12 @@ def run(
     min_p: MinP = 0.0,
     seed: Seed = 0,
     weights: Weights = None,
+    trace: Trace = None,
+    trace_steps: TraceSteps = 4,
 ) -> None:
     """Continues a text, on standard output as it is made."""
     text = sys.stdin.read() if prompt == "-" else prompt
-    with _loaded(model, weights) as llm:
+    with _loaded(model, weights, trace, trace_steps) as llm:
         pieces = llm.stream(
             [{"role": "user", "content": text}] if chat else text,
             max_new_tokens=max_tokens,
@@ -104,8 +114,9 @@ def run(
             min_p=min_p,
             seed=seed,
         )
-        if not print_pieces(pieces)[1]:
-            raise typer.Exit(INTERRUPTED)
+        whole = print_pieces(pieces)[1]
+    if not whole:
+        raise typer.Exit(INTERRUPTED)
 
 
 @app.command()
@@ -121,6 +132,8 @@ def chat(
     min_p: MinP = 0.0,
     seed: Seed = 0,
     weights: Weights = None,
+    trace: Trace = None,
+    trace_steps: TraceSteps = 4,
 ) -> None:
     """Talks with the model.
 
@@ -132,7 +145,7 @@ def chat(
     Sampling(temperature, top_k, top_p, min_p, seed)  # a mistake in an option is none of a line
     start: list[dict[str, str]] = [] if system is None else [{"role": "system", "content": system}]
     messages = list(start)
-    with _loaded(model, weights) as llm:
+    with _loaded(model, weights, trace, trace_steps) as llm:
         room = llm.engine.max_length - min(max_tokens, llm.engine.max_length // 4)
         while text := ask():
             asked = [*messages, {"role": "user", "content": text}]
@@ -164,6 +177,12 @@ def compile_command(
     dtype: Dtype = "bfloat16",
     max_sequences: MaxSequences = 8,
     max_length: MaxLength = 2048,
+    trace: Annotated[
+        bool,
+        typer.Option(
+            "--trace", help="Code that notes the times of every task, for the other commands' --trace."
+        ),
+    ] = False,
     to: Annotated[
         str | None,
         typer.Option(help="Stop at this level and print the module: torch, mk, fused, plan, cta or llvm."),
@@ -184,7 +203,7 @@ def compile_command(
         "dtype": dtype,
         "max_sequences": max_sequences,
         "max_length": max_length,
-    }
+    } | ({"trace": True} if trace else {})
     if to is not None:
         from mk.levels import lower_module
 
@@ -207,18 +226,44 @@ def compile_command(
 
 @app.command()
 def explain(
-    package: Annotated[Path, typer.Argument(help="The package (.mkp) to look into.", show_default=False)],
+    package: Annotated[
+        Path | None, typer.Argument(help="The package (.mkp) to look into.", show_default=False)
+    ] = None,
+    profile: Annotated[
+        Path | None,
+        typer.Option(help="Show where the time went in this file, made by --trace.", show_default=False),
+    ] = None,
+    ceiling: Annotated[
+        float | None,
+        typer.Option(
+            help="GB/s that the machine reads, if not as the file says.", min=1e-3, show_default=False
+        ),
+    ] = None,
     listing: Annotated[
-        bool, typer.Option("--listing", help="Also print every instruction of every worker.")
+        bool, typer.Option("--listing", help="Also every instruction of every worker, or every family.")
     ] = False,
 ) -> None:
-    """Shows what is inside a package.
+    """Shows what is inside a package, or where the time of its steps went.
 
-    Kinds of tasks, bytes, events, and how the work is spread over the workers.
+    Kinds of tasks, bytes, events, and how the work is spread over the workers; with --profile a table of bytes, times,
+    waits and the share of what the machine can read, by kind and by layer.
     """
+    from mk.errors import InputError
     from mk.explain import explain as print_report
+    from mk.explain import explain_times
     from mk.program import load
 
+    if (package is None) == (profile is None):
+        raise InputError(
+            "nothing to explain: give a package, or --profile FILE for the times of --trace FILE"
+        )
+    if profile is not None:
+        from mk import timeline
+
+        found = timeline.read(profile)
+        explain_times(found, found.ceiling if ceiling is None else 1e9 * ceiling, listing)
+        return
+    assert package is not None
     program = load(package)
     print_report(program)
     if listing:
@@ -234,6 +279,8 @@ def bench(
     prompt_tokens: Annotated[int, typer.Option(help="Tokens of the prompt.", min=1)] = 512,
     runs: Annotated[int, typer.Option(help="Runs; the median is shown.", min=1)] = 5,
     weights: Weights = None,
+    trace: Trace = None,
+    trace_steps: TraceSteps = 4,
 ) -> None:
     """Measures prompt and generation speed.
 
@@ -243,7 +290,7 @@ def bench(
 
     from mk.measure import measure
 
-    with _loaded(model, weights) as llm:
+    with _loaded(model, weights, trace, trace_steps) as llm:
         found = [measure(llm.engine, prompt_tokens, tokens) for _ in range(runs)]
     typer.echo(f"prompt      {statistics.median(m.prompt_rate for m in found):9.1f} tokens/s")
     typer.echo(f"generation  {statistics.median(m.rate for m in found):9.1f} tokens/s")
@@ -276,13 +323,21 @@ def main() -> int:
 
 
 @contextmanager
-def _loaded(model: str, weights: str | None) -> Iterator[LLM]:
+def _loaded(model: str, weights: str | None, trace: Path | None, trace_steps: int) -> Iterator[LLM]:
+    """The model, and at the end a trace of its last steps."""
     from mk.llm import LLM
 
     with phases() as progress:
-        llm = LLM(model, weights=weights, progress=progress)
+        program: Any = model
+        if trace is not None:
+            from mk import timeline
+
+            program = timeline.open_traced(model, trace, progress)
+        llm = LLM(program, weights=weights, trace_steps=trace_steps, progress=progress)
     with llm:
         yield llm
+        if trace is not None:
+            timeline.of(llm.engine).write(trace)
 
 
 def _seconds(seconds: dict[str, float]) -> str:

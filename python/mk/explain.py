@@ -1,6 +1,6 @@
 # Part of mk, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""The text of `mk explain`."""
+"""The texts of `mk explain`: what a package holds, and where the time of its steps went."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from mk.report import kv_bytes, report
 
 if TYPE_CHECKING:
     from mk.program import Program
+    from mk.timeline import Timeline
+    from mk.timeline.profile import Row
 
 
 def explain(program: Program) -> None:
@@ -49,6 +51,40 @@ def explain(program: Program) -> None:
             for n, w in enumerate(found.workers)
         ],
     )
+
+
+def explain_times(timeline: Timeline, ceiling: float, listing: bool) -> None:
+    """Prints the profile of a timeline; mk.timeline.profile says what the columns mean.
+
+    `ceiling`: bytes per second that the machine reads at most, 0 if unknown. `listing`: also a line for each family.
+    """
+    from mk.timeline.profile import by_kind, by_layer, profile, total
+
+    rows, steps = profile(timeline), timeline.steps
+    print(f"{timeline.name}, {timeline.workers} workers")
+    tokens = sorted({step.tokens for step in steps})
+    print(f"steps       {len(steps)}, of {' or '.join(map(str, tokens))} tokens; below is the average step")
+    print(f"ceiling     {f'{ceiling / 1e9:.1f} GB/s read' if ceiling else 'unknown: give --ceiling GB/S'}")
+    print("us          from the end of all before to its own; exposed: of that, until its first task begins")
+    print("wait, ring  for events, and for weights within tasks, like busy on the average worker")
+    groups = {"kinds": by_kind(timeline, rows), "layers": by_layer(timeline, rows)}
+    if listing:
+        groups["families"] = rows
+    for name, group in groups.items():
+        print(f"\n{name}")
+        _table(
+            ("name", "families", "MiB", "us", "of ceiling", "exposed us", "wait us", "ring us", "busy us"),
+            [_cells(row, ceiling) for row in [*group, total(rows, "step")]],
+        )
+
+
+def _cells(row: Row, ceiling: float) -> tuple[object, ...]:
+    times = (row.exposed, row.wait, row.ring, row.busy)
+    share = f"{100 * row.share(ceiling):.1f} %" if row.bytes and row.share(ceiling) else "-"
+    return (
+        row.name, row.families, f"{row.bytes / 2**20:.2f}", f"{row.time * 1e6:.1f}", share,
+        *(f"{time * 1e6:.1f}" for time in times),
+    )  # fmt: skip
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:

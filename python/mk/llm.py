@@ -14,6 +14,7 @@ from typing import Any
 from mk.errors import InputError
 from mk.program import Program, load
 from mk.runtime.text import Messages, StopFilter, Tokenizer
+from mk.runtime.times import KEPT
 
 
 def open_program(model: Any, *, progress: Callable[[str], None] | None = None, **options: Any) -> Program:
@@ -23,7 +24,7 @@ def open_program(model: Any, *, progress: Callable[[str], None] | None = None, *
     """
     if isinstance(model, Program):
         program = model
-    elif isinstance(model, str | os.PathLike) and _is_package(Path(model)):
+    elif isinstance(model, str | os.PathLike) and is_package(Path(model)):
         program = load(model)
     else:
         from mk.build import compile_module
@@ -36,15 +37,16 @@ def open_program(model: Any, *, progress: Callable[[str], None] | None = None, *
     return program
 
 
-def _is_package(path: Path) -> bool:
+def is_package(path: Path) -> bool:
+    """Whether a path names a program that is compiled already."""
     return path.suffix == ".mkp"
 
 
 class LLM:
     """A model that answers. Close it, or use it in a `with` block.
 
-    `model` is a Program, a package, or whatever `mk.compile_module` takes, with its options. `weights`: see
-    `Program.engine`. `progress` is called with the name of each long phase, `packing` with (bytes packed, in all).
+    `model` is a Program, a package, or whatever `mk.compile_module` takes, with its options. `weights`, `trace_steps`:
+    see `Program.engine`. `progress` is called with the name of each long phase, `packing` with (bytes packed, in all).
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class LLM:
         model: Any,
         *,
         weights: Any = None,
+        trace_steps: int = KEPT,
         progress: Callable[[str], None] | None = None,
         packing: Callable[[int, int], None] | None = None,
         **options: Any,
@@ -61,7 +64,7 @@ class LLM:
         if progress is not None:
             progress("load weights")
         began = time.perf_counter()
-        self.engine = self.program.engine(weights, progress=packing)
+        self.engine = self.program.engine(weights, trace_steps=trace_steps, progress=packing)
         #: What it cost to come here, by phase.
         self.seconds = {**self.program.seconds, "load": time.perf_counter() - began}
 

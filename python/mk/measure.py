@@ -12,6 +12,7 @@ from mk.report import kv_bytes
 from mk.runtime.native import read_bandwidth
 
 if TYPE_CHECKING:
+    from mk.compiler.manifest import Manifest
     from mk.runtime.engine import Engine
 
 
@@ -39,13 +40,18 @@ def measure(engine: Engine, prompt_tokens: int, tokens: int) -> Measurement:
     )
 
 
+def read_ceiling(manifest: Manifest) -> float:
+    """Bytes per second that the program's workers can read: measured now on a CPU; for a GPU, which has no kernel for
+    that yet, what the target's record says."""
+    if manifest["target"]["kind"] == "gpu":
+        return 1e9 * manifest["target"]["bandwidth"]
+    return read_bandwidth(threads=manifest["target"]["workers"])
+
+
 def bandwidth_share(engine: Engine, length: float, rate: float) -> tuple[float, float]:
     """The read bandwidth of the program's workers now, in bytes per second, and the share of it that decoding one
     sequence of `length` tokens uses at `rate` tokens per second: packed weights and KV cache, each read once a token.
     """
     manifest = engine.program.manifest
-    if manifest["target"]["kind"] == "gpu":  # no kernel for that yet: what the target's record says
-        bandwidth = 1e9 * manifest["target"]["bandwidth"]
-    else:
-        bandwidth = read_bandwidth(threads=manifest["target"]["workers"])
+    bandwidth = read_ceiling(manifest)
     return bandwidth, rate * (engine.step_bytes + kv_bytes(manifest) * length) / bandwidth

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mk.runtime import package
+from mk.runtime.times import KEPT
 
 if TYPE_CHECKING:
     from mk.compiler.manifest import Manifest
@@ -66,6 +67,7 @@ class Program:
         pool_pages: int | None = None,
         stall_seconds: float = 2.0,
         seed: int = 0,
+        trace_steps: int = KEPT,
         progress: Callable[[int, int], None] | None = None,
     ) -> Engine:
         """Allocates the KV pool and packs the weights.
@@ -75,14 +77,21 @@ class Program:
         already (DLPack or `__cuda_array_interface__`), and "random" makes weights up from `seed`, to measure without a
         checkpoint. `pool_pages`: pages of the KV pool, by
         default enough for every slot at its full length. `stall_seconds`: how long all workers may wait without any
-        progress before the run is given up (0: for ever). `progress`: called with (bytes packed, bytes in all).
+        progress before the run is given up (0: for ever). `trace_steps`: of a program with `trace=True`, how many of
+        the last steps `Engine.times` has. `progress`: called with (bytes packed, bytes in all).
 
         Raises WeightError if the weights do not fit, MkError if there is not enough memory.
         """
         from mk.runtime.engine import Engine
 
         return Engine(
-            self, weights, pool_pages=pool_pages, stall_seconds=stall_seconds, seed=seed, progress=progress
+            self,
+            weights,
+            pool_pages=pool_pages,
+            stall_seconds=stall_seconds,
+            seed=seed,
+            trace_steps=trace_steps,
+            progress=progress,
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from mk.runtime.gpu.check import BLOCK_BYTES, tile_blocks
 from mk.runtime.packing import ELEMENT_BYTES
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def report(program: Program) -> Report:
     manifest, table = program.manifest, program.arrays["table"]
     at = {field["name"]: field["index"] for field in manifest["abi"]["instruction"]}
     kinds = [KindReport(kind["name"], kind["kind_class"]) for kind in manifest["kinds"]]
-    tile_bytes = [_tile_bytes(manifest, family) for family in manifest["families"]]
+    unit_bytes = [tile_bytes(manifest, family) for family in manifest["families"]]
     workers = []
     for words, count in zip(table, program.arrays["counts"].tolist(), strict=True):
         worker = WorkerReport(tasks=count)
@@ -65,8 +66,8 @@ def report(program: Program) -> Report:
             kind.families.add(manifest["families"][family]["name"])
             kind.tasks += 1
             kind.units += units
-            kind.weight_bytes += units * tile_bytes[family]
-            worker.weight_bytes += units * tile_bytes[family]
+            kind.weight_bytes += units * unit_bytes[family]
+            worker.weight_bytes += units * unit_bytes[family]
             worker.waits += instruction[at["waits"]]
             worker.signals += instruction[at["signal"]] >= 0
         workers.append(worker)
@@ -86,13 +87,15 @@ def kv_bytes(manifest: Manifest) -> int:
     return cache["layers"] * cache["heads"] * 2 * cache["head_dim"] * ELEMENT_BYTES[cache["dtype"]]
 
 
-def _tile_bytes(manifest: Manifest, family: Family) -> int:
-    """Bytes of one unit's weight tile; 0 for a family that streams none."""
+def tile_bytes(manifest: Manifest, family: Family) -> int:
+    """Bytes of one unit's weight tile, padding included; 0 for a family that streams none."""
     kind = next(k for k in manifest["kinds"] if k["name"] == family["kind"])
     if kind["kind_class"] != "tiles":
         return 0
     for weight in manifest["weights"]:
         if weight["name"] in family["operands"] and weight["layout"] == "tiles":
+            if manifest["target"]["kind"] == "gpu":
+                return tile_blocks(weight["shape"][1]) * BLOCK_BYTES
             per_word = 4 // ELEMENT_BYTES[weight["dtype"]]
             return -(-weight["shape"][1] // per_word) * 2 * manifest["target"]["lanes"] * 4
     return 0

@@ -43,6 +43,10 @@ MK_API int32_t mk_cores(int32_t *cpus, int32_t capacity);
 /// bytes, over about `seconds`; 0 if there is not enough memory.
 MK_API double mk_read_bandwidth(int64_t bytes, int32_t threads, double seconds);
 
+/// The counter that programs with times read, and the nanoseconds of CLOCK_MONOTONIC at that
+/// moment.
+MK_API void mk_read_clocks(int64_t *counter, int64_t *nanoseconds);
+
 //===----------------------------------------------------------------------===//
 // Memory
 //===----------------------------------------------------------------------===//

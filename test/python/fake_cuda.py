@@ -30,6 +30,7 @@ class Result(enum.IntEnum):
 
 
 OK = Result.CUDA_SUCCESS
+ALIGNMENT = 256  # of the memory that a driver gives
 
 
 class Event:
@@ -141,7 +142,8 @@ class FakeCuda:
 
     def cuMemAlloc(self, size: int) -> Any:
         assert self._depth(), "no context is current"
-        block = (ctypes.c_uint8 * size)()
+        whole = (ctypes.c_uint8 * (size + ALIGNMENT))()
+        block = (ctypes.c_uint8 * size).from_buffer(whole, -ctypes.addressof(whole) % ALIGNMENT)
         ctypes.memset(block, 0xA5, size)
         self.blocks[ctypes.addressof(block)] = block
         return OK, ctypes.addressof(block)

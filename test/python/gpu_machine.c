@@ -152,6 +152,7 @@ void gpu_barrier_all(void) { gpu_barrier(0, threadsOfCta); }
 
 // ---------------------------------------------------------------------------------------------------------- the ring
 
+int64_t gpu_clock(void);
 static Mbarrier *mbarrier(int32_t address) { return (Mbarrier *)(uintptr_t)(uint32_t)address; }
 static void settle(Mbarrier *b) {
   if (b->pending || b->bytes)
@@ -176,6 +177,12 @@ void gpu_release(int32_t address, int32_t lane) { // of a warp, by its first lan
 void gpu_await(int32_t address, int32_t parity) {
   while (mbarrier(address)->phase == (uint32_t)parity)
     later();
+}
+void gpu_await_timed(int32_t address, int32_t parity, int32_t sum, int32_t thread) {
+  int64_t begin = gpu_clock();
+  gpu_await(address, parity);
+  if (!thread)
+    *(int32_t *)(uintptr_t)(uint32_t)sum += (int32_t)(gpu_clock() - begin);
 }
 int32_t gpu_await_or(int32_t address, int32_t parity, int32_t quit) {
   while (mbarrier(address)->phase == (uint32_t)parity) {

@@ -25,6 +25,7 @@ HERE = Path(__file__).resolve().parent
 # Texts of inline PTX, by a part that only one has, and what stands for them.
 ASSEMBLY = {
     "%tid.x": "gpu_tid",
+    "mbarrier.test_wait": "gpu_await_timed",
     "st.relaxed.gpu.global.u64": "gpu_stamp",
     "red.relaxed": "gpu_arrive",
     "red.release": "gpu_add",

@@ -164,15 +164,38 @@ def test_generation_in_one_launch_is_step_by_step(make: Make) -> None:
 
 def test_times_are_those_of_every_instruction(make: Make) -> None:
     traced, plain = make(TINY, trace=True), make(TINY)
-    with running(traced, TINY) as engine:
+    with running(traced, TINY, trace_steps=2) as engine:
         engine.step([5, 7, 9], [0, 1, 2], [0, 0, 0])
+        one = engine.times()
+        list(engine.generate([5, 7], max_new_tokens=4, slot=1))
         times = engine.times()
-    exists = np.arange(times.shape[1]) < traced.program.arrays["counts"][:, None]
-    assert (times[exists] > 0).all() and (times[~exists] == 0).all()
-    assert (np.diff(times[exists], axis=1) >= 0).all()
-    assert (times[exists][1:, 0] != times[exists][:-1, 0]).any()
+    assert one.stamps.shape[0] == 1 and (one.first, *one.tokens, *one.rows, *one.context) == (0, 3, 3, 3)
+    # The last two of five steps, each with the token that the step before has drawn.
+    assert (times.first, *times.tokens, *times.rows, *times.context) == (3, 1, 1, 1, 1, 4, 5)
+    exists = np.arange(times.stamps.shape[2]) < traced.program.arrays["counts"][:, None]
+    assert (times.stamps[:, ~exists] == 0).all()
+    stamps, ring = times.stamps[:, exists, :4], times.stamps[:, exists, 4]
+    assert (stamps > 0).all() and (np.diff(stamps, axis=2) >= 0).all()
+    for worker, count in enumerate(
+        traced.program.arrays["counts"].tolist()
+    ):  # one after the other, step after step
+        mine = times.stamps[:, worker, :count, :4].reshape(-1)
+        assert (np.diff(mine) >= 0).all() and len(np.unique(mine)) > 8
+    # Only products wait for the ring, some do, and none for longer than it takes.
+    kinds = [kind["kind_class"] for kind in traced.program.manifest["kinds"]]
+    tiles = np.isin(
+        traced.program.arrays["table"][exists][:, 0], [i for i, c in enumerate(kinds) if c == "tiles"]
+    )
+    assert (ring[:, ~tiles] == 0).all() and ring.any()
+    assert (ring <= stamps[..., 2] - stamps[..., 1]).all()
     with running(plain, TINY) as engine, pytest.raises(InputError, match="trace=True"):
         engine.times()
+
+
+def test_noting_times_changes_no_bits(make: Make) -> None:
+    tokens = np.arange(12)
+    steps = [(tokens, tokens, tokens * 0, tokens), (tokens[:1], tokens[:1] + 12, tokens[:1], tokens[:1])]
+    same(logits(make(TINY), TINY, steps), logits(make(TINY, trace=True), TINY, steps))
 
 
 def broken(machine: GpuMachine, change: Callable[[Array], None]) -> GpuMachine:

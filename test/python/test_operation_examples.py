@@ -33,6 +33,8 @@ CTA_TYPES = {
     "hint": "i1",
     "word": "i32",
     "begin": "i64",
+    "waited": "i64",
+    "sum": "memref<1xi32, 3>",
     "overdue": "memref<1xi32, 3>",
     "buffer": "memref<?x64xi32, strided<[64, 1]>, 1>",
     "fours": "memref<?x16xvector<4xi32>, strided<[16, 1]>, 1>",

@@ -15,7 +15,7 @@
 // AGAIN-NOT: to replay
 // OWN: reproducer generated at
 // OWN-NOT: to replay
-// LEFT: pipeline: "builtin.module(mk-build-main)"
+// LEFT: pipeline: "builtin.module(mk-build-main{trace=false})"
 // NONE-NOT: to replay
 mk_task.program @step {
 }

@@ -73,6 +73,10 @@ class Lowering:
     def __init__(self, text: str, options: Options, dump: str | os.PathLike[str] | None = None) -> None:
         self.options = options
         self.target: Target = find_target(options.target, options.workers)
+        if options.trace and self.target.kind == "cpu" and self.target.arch != "x86_64":
+            raise CompileError(
+                f"option trace: programs for x86_64 and for GPUs note times, those for {self.target.arch} do not"
+            )
         self.seconds: dict[str, float] = {}
         self._dump = None if dump is None else Path(dump)
         self._plan: tuple[Manifest, dict[str, np.ndarray[Any, Any]]] | None = None
@@ -154,14 +158,15 @@ def pipelines(level: str, options: Options, kind: str = "cpu") -> list[str]:
     weight_type = {"bfloat16": "bf16", "float32": "f32"}[options.dtype]
     # On a GPU every worker would join all ranges for itself; a small operator of its own is faster.
     without = {*options.without, "combine"} if kind == "gpu" else options.without
+    trace = f"{{trace={str(options.trace).lower()}}}"
     fusions = " ".join([f"{name}=false" for name in without] + ["round=true forward=true"] * (kind == "gpu"))
     return {
         "mk": [f"mk-import-pipeline{{weight-type={weight_type}}}"],
         "fused": [f"mk-fuse-pipeline{{{fusions}}}"],
         "plan": ["mk-plan-pipeline"],
-        "cta": ["mk-gpu-kinds-pipeline", f"mk-kernel-pipeline{{trace={str(options.trace).lower()}}}"]
+        "cta": ["mk-gpu-kinds-pipeline", f"mk-kernel-pipeline{trace}"]
         if kind == "gpu"
-        else ["mk-kinds-pipeline", "mk-main-pipeline"],
+        else ["mk-kinds-pipeline", f"mk-main-pipeline{trace}"],
         "llvm": [f"mk-{kind}-pipeline"],
     }[level]
 

@@ -31,7 +31,7 @@ class Options:
     * `page`: positions of a page of the KV cache; `split`: positions that one attention task covers, None for
       256, or 128 on a GPU;
     * `workers`: threads, None for one per physical core this process may use;
-    * `trace`: code for a GPU that notes the times of every task, for `Engine.times`;
+    * `trace`: code that notes the times of every task, for `Engine.times`;
     * `without`: fusions to leave out, some of FUSIONS, to compare strategies or to find a fault.
     """
 

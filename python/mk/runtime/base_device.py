@@ -19,6 +19,7 @@ from mk.errors import DeviceStalled, InputError
 if TYPE_CHECKING:
     from mk.program import Program
     from mk.runtime.request import Request
+    from mk.runtime.times import Times
 
 
 class BaseDevice(ABC):
@@ -69,9 +70,9 @@ class BaseDevice(ABC):
     def abandon(self) -> None:
         """The engine cannot be made: gives back at once what is too precious to wait until nobody refers to it."""
 
-    def times(self) -> np.ndarray[Any, Any] | None:
-        """See `Engine.times`; None if the code takes none."""
-        return None
+    @abstractmethod
+    def times(self) -> Times | None:
+        """See `Engine.times`; None if the code notes none."""
 
     def check_usable(self) -> None:
         """Raises DeviceStalled after a stall, InputError once it is closed."""

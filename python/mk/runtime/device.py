@@ -22,6 +22,7 @@ from mk.runtime import native
 from mk.runtime.base_device import BaseDevice
 from mk.runtime.native import Code, Memory, library
 from mk.runtime.request import Request
+from mk.runtime.times import KEPT, Recorder, Times
 from mk.runtime.weights import fill_arenas
 
 if TYPE_CHECKING:
@@ -35,12 +36,12 @@ class Device(BaseDevice):
     """A program's code and memory; its workers begin with `start_workers`, once the weights are in place.
 
     `memory` holds the blocks by name, `request` the arrays that a run is asked with. `pool_pages`: pages of the KV
-    pool.
+    pool. `trace_steps`: see `Program.engine`.
 
     Raises PackageError if the code does not load, MkError if there is not enough memory.
     """
 
-    def __init__(self, program: Program, pool_pages: int) -> None:
+    def __init__(self, program: Program, pool_pages: int, trace_steps: int = KEPT) -> None:
         super().__init__()
         manifest = self._manifest = program.manifest
         arenas, cache = manifest["arenas"], manifest["cache"]
@@ -54,6 +55,11 @@ class Device(BaseDevice):
         self.request = Request(self.memory["request"], manifest["abi"]["request"])
         self.logits = self._logits_view(manifest)  # float32 [max_rows, vocabulary] of the last step
         self._table = np.ascontiguousarray(program.arrays["table"], np.int32)
+        self._recorder: Recorder | None = None
+        if manifest["options"].get("trace"):
+            self._recorder = Recorder(self._table, trace_steps)
+            self.memory["trace"] = Memory(self._recorder.size)
+            self._clocks = native.read_clocks()
         self._pool_pages = pool_pages
         self._handle: int | None = None
 
@@ -132,6 +138,8 @@ class Device(BaseDevice):
 
     def _start(self, steps: int) -> None:
         self.request.begin(steps)
+        if self._recorder is not None:
+            self._recorder.begin(self.request, self._ended())
         library().mk_engine_start(self._handle)
 
     def _finish(self) -> None:
@@ -164,6 +172,25 @@ class Device(BaseDevice):
         )
         return DeviceStalled(f"the program made no progress: {waits or 'no worker waits'}; make a new engine")
 
+    # --------------------------------------------------------------------------------------------------------- times
+
+    def times(self) -> Times | None:
+        """See `Engine.times`: the counter's ticks, as nanoseconds of the monotonic clock."""
+        if self._recorder is None:
+            return None
+        (ticks, begin), (later, end) = self._clocks, native.read_clocks()
+
+        def clock(stamps: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+            return begin + np.rint((stamps - ticks) * ((end - begin) / (later - ticks))).astype(np.int64)
+
+        block = self.memory["trace"].view(0, "int64", self._recorder.size // 8)
+        return self._recorder.times(block.copy(), self._ended(), clock)
+
+    def _ended(self) -> int:
+        """Steps that have ended since the workers began."""
+        step = next(field["index"] for field in self._manifest["abi"]["context"] if field["name"] == "step")
+        return int(library().mk_engine_context(self._handle)[step])
+
     # -------------------------------------------------------------------------------------------------------- memory
 
     def _logits_view(self, manifest: Manifest) -> np.ndarray[Any, Any]:
@@ -181,6 +208,8 @@ class Device(BaseDevice):
             scratch_bytes=manifest["arenas"]["scratch"],
             pool_pages=self._pool_pages,
         )
+        if self._recorder is not None:
+            values["trace"] = self._recorder.word(values["trace"])
         context = (ctypes.c_uint64 * manifest["abi"]["context_words"])()
         for field in manifest["abi"]["context"]:
             context[field["index"]] = values.get(field["name"], 0) if field["name"] != "words" else 0

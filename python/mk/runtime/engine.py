@@ -17,6 +17,7 @@ from mk.runtime.generation import Generation
 from mk.runtime.pages import PageTable
 from mk.runtime.parts import parts
 from mk.runtime.sampling import Sampling
+from mk.runtime.times import KEPT, Times
 from mk.runtime.validate import check_fits_machine
 
 if TYPE_CHECKING:
@@ -28,9 +29,9 @@ _GREEDY = Sampling()
 class Engine:
     """Made by `Program.engine`. Use it from one thread at a time; close it, or use it in a `with` block.
 
-    `weights`, `seed`: see `Program.engine`. `pool_pages`: pages of the KV pool, by default enough for every slot at
-    its full length. `stall_seconds`: how long all workers may wait without any progress before the run is given up
-    (0: for ever).
+    `weights`, `seed`, `trace_steps`: see `Program.engine`. `pool_pages`: pages of the KV pool, by default enough for
+    every slot at its full length. `stall_seconds`: how long all workers may wait without any progress before the run is
+    given up (0: for ever).
 
     Raises WeightError if the weights do not fit the program, PackageError if this machine lacks instructions that the
     program uses or is another GPU, MkError if there is no GPU for a program that needs one, or not enough memory.
@@ -44,6 +45,7 @@ class Engine:
         pool_pages: int | None = None,
         stall_seconds: float = 2.0,
         seed: int = 0,
+        trace_steps: int = KEPT,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         self.program = program
@@ -53,7 +55,7 @@ class Engine:
             if pool_pages is None
             else inputs.positive("pool_pages", pool_pages)
         )
-        device = self._device = _open_device(program, self.pool_pages)
+        device = self._device = _open_device(program, self.pool_pages, trace_steps)
         try:
             #: Whether the packed weights came from the cache.
             self.warm = device.fill(program, weights, seed, progress)
@@ -191,17 +193,15 @@ class Engine:
             chunk = self.program.manifest["sizes"]["max_tokens"]
             yield from generation.run(self._device, slot, chunk, self._lengths)
 
-    def times(self) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """When the last step's tasks ran: int64 [workers, instructions, 4], in nanoseconds of the GPU's clock.
+    def times(self) -> Times:
+        """When the tasks of the last `trace_steps` steps ran. `mk.timeline` writes them for Perfetto.
 
-        The four are the begin of the instruction's wait and of its body, the end of the body, and after its signal; 0
-        where the table has no instruction. Raises InputError unless the program was compiled for a GPU with
-        `trace=True`.
+        Raises InputError unless the program was compiled with `trace=True`.
         """
         with self._device.exclusive():
             times = self._device.times()
         if times is None:
-            raise InputError("this program takes no times: compile it for a gpu with trace=True")
+            raise InputError("this program notes no times: compile it with trace=True")
         return times
 
     def close(self) -> None:
@@ -225,13 +225,13 @@ class Engine:
         )
 
 
-def _open_device(program: Program, pool_pages: int) -> BaseDevice:
+def _open_device(program: Program, pool_pages: int, trace_steps: int) -> BaseDevice:
     """Imports only what this kind of program needs: the native runtime, or the bindings of CUDA."""
     if program.manifest["target"]["kind"] == "gpu":
         from mk.runtime.gpu.device import GpuDevice
 
-        return GpuDevice(program, pool_pages)
+        return GpuDevice(program, pool_pages, trace_steps)
     from mk.runtime.device import Device
 
     check_fits_machine(program.manifest["target"])
-    return Device(program, pool_pages)
+    return Device(program, pool_pages, trace_steps)

@@ -38,6 +38,7 @@ _SIGNATURES: dict[str, tuple[Any, Sequence[Any]]] = {
     "mk_abi_hash": (c_uint64, []),
     "mk_cores": (c_int32, [POINTER(c_int32), c_int32]),
     "mk_read_bandwidth": (c_double, [c_int64, c_int32, c_double]),
+    "mk_read_clocks": (None, [POINTER(c_int64), POINTER(c_int64)]),
     "mk_alloc": (c_void_p, [c_int64]),
     "mk_free": (None, [c_void_p, c_int64]),
     "mk_read_file": (c_int32, [c_char_p, c_int64, c_void_p, c_int64, c_int32]),
@@ -94,6 +95,13 @@ def physical_cores() -> int:
 def read_bandwidth(*, size: int = 1 << 28, threads: int | None = None, seconds: float = 0.3) -> float:
     """Bytes per second that `threads` pinned threads (default: one per core) read now, each `size / threads` bytes."""
     return float(library().mk_read_bandwidth(size, threads or physical_cores(), seconds))
+
+
+def read_clocks() -> tuple[int, int]:
+    """The processor's counter, and the nanoseconds of the monotonic clock at the same moment."""
+    counter, nanoseconds = c_int64(), c_int64()
+    library().mk_read_clocks(ctypes.byref(counter), ctypes.byref(nanoseconds))
+    return counter.value, nanoseconds.value
 
 
 class Memory:

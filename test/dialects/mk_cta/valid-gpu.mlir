@@ -18,6 +18,8 @@ func.func @ring(%context: !mk_cta.context, %slot: index, %parity: i32, %bytes: i
   mk_cta.ring_fill %ring[%slot], %full, %context, "stream", %offset, %bytes : memref<4x4096xi32, 3>, memref<4xi64, 3>
   // CHECK: mk_cta.ring_await %[[FULL]][%[[S]]], %[[P]] : memref<4xi64, 3>{{$}}
   %landed = mk_cta.ring_await %full[%slot], %parity : memref<4xi64, 3>
+  // CHECK: mk_cta.ring_await_timed %[[FULL]][%[[S]]], %[[P]], %[[Q]] : memref<4xi64, 3>, memref<1xi32, 3>
+  mk_cta.ring_await_timed %full[%slot], %parity, %quit : memref<4xi64, 3>, memref<1xi32, 3>
   // CHECK: mk_cta.fragment %{{.*}}[%[[S]]], %[[S]] : memref<4x4096xi32, 3> -> vector<4xi32>
   %words = mk_cta.fragment %ring[%slot], %slot : memref<4x4096xi32, 3> -> vector<4xi32>
   // CHECK: mk_cta.ring_release %[[EMPTY]][%[[S]]] : memref<4xi64, 3>
@@ -33,8 +35,6 @@ func.func @others(%context: !mk_cta.context, %n: index, %hint: i1, %a: vector<4x
   %arrived = mk_cta.poll %context, %n, %n, %n, %n, %hint
   // CHECK: mk_cta.arrive %[[C]], %[[N]], %[[HINT]]
   mk_cta.arrive %context, %n, %hint
-  // CHECK: mk_cta.stamp %[[C]], %[[N]], %[[N]] {which = 2 : i64}
-  mk_cta.stamp %context, %n, %n {which = 2 : i64}
   // CHECK: mk_cta.step %[[C]]
   %step = mk_cta.step %context
   // CHECK: mk_cta.mma %{{.*}}, %{{.*}}, %{{.*}} : vector<4xi32>, vector<2xi32>, vector<4xf32>

@@ -38,5 +38,11 @@ func.func @order(%context: !mk_cta.context, %n: index, %mailbox: memref<1xi64>, 
   mk_cta.await_step %context, %n, %n
   // CHECK: mk_cta.post %[[M]][%[[N]]], %[[V]] : memref<1xi64>
   mk_cta.post %mailbox[%n], %count : memref<1xi64>
+  // CHECK: %[[LINE:.*]] = mk_cta.trace_line %[[C]], %[[N]], %[[N]], %[[N]]
+  %line = mk_cta.trace_line %context, %n, %n, %n
+  // CHECK: mk_cta.stamp %[[LINE]] {which = 2 : i64}
+  mk_cta.stamp %line {which = 2 : i64}
+  // CHECK: mk_cta.stamp %[[LINE]] value %[[V]] {which = 4 : i64}
+  mk_cta.stamp %line value %count {which = 4 : i64}
   return
 }

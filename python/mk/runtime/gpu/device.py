@@ -26,6 +26,7 @@ from mk.runtime.gpu.memory import DeviceMemory, PinnedMemory, check_room
 from mk.runtime.gpu.stall import WORDS, stall_text
 from mk.runtime.gpu.weights import fill
 from mk.runtime.request import Request
+from mk.runtime.times import KEPT, Recorder, Times
 
 if TYPE_CHECKING:
     from mk.program import Program
@@ -34,11 +35,11 @@ if TYPE_CHECKING:
 class GpuDevice(BaseDevice):
     """Loads the code and allocates everything, so that a program that does not fit is refused before weights are read.
 
-    `pool_pages`: pages of the KV pool. Raises MkError if there is no GPU or too little memory on it, PackageError if
-    the program was made for another one.
+    `pool_pages`: pages of the KV pool. `trace_steps`: see `Program.engine`. Raises MkError if there is no GPU or too
+    little memory on it, PackageError if the program was made for another one.
     """
 
-    def __init__(self, program: Program, pool_pages: int) -> None:
+    def __init__(self, program: Program, pool_pages: int, trace_steps: int = KEPT) -> None:
         super().__init__()
         manifest = self._manifest = program.manifest
         gpu = self._gpu = Gpu(open_driver())
@@ -50,8 +51,10 @@ class GpuDevice(BaseDevice):
         self.kv_bytes = pool_pages * cache["layers"] * cache["heads"] * cache["block"] if cache else 0
         blocks = {name: arenas[name] for name in ("stream", "params", "activations", "request", "events")}
         blocks |= {"kv": self.kv_bytes, "table": self._table.nbytes, "step": 64}
-        if manifest["options"].get("trace"):  # of every instruction: begin of wait and body, end, signalled
-            blocks["trace"] = self._table.shape[0] * self._table.shape[1] * 32
+        self._recorder: Recorder | None = None
+        if manifest["options"].get("trace"):
+            self._recorder = Recorder(self._table, trace_steps)
+            blocks["trace"] = self._recorder.size
         check_room(gpu, blocks, pool_pages)
         self._channel = Channel(gpu)
         self.memory = {name: DeviceMemory(gpu, size, self._channel.stream) for name, size in blocks.items()}
@@ -102,17 +105,22 @@ class GpuDevice(BaseDevice):
             stall_ns=int(stall_seconds * 1e9),
             flagged=manifest["arenas"]["flagged"],
         )
+        if self._recorder is not None:
+            values["trace"] = self._recorder.word(values["trace"])
         words = np.zeros(manifest["abi"]["context_words"], np.uint64)
         for field in manifest["abi"]["context"]:
             words[field["index"]] = values.get(field["name"], 0)
         self._context = words
 
-    def times(self) -> np.ndarray[Any, Any] | None:
-        """See `Engine.times`."""
-        if "trace" not in self.memory:
+    def times(self) -> Times | None:
+        """See `Engine.times`: nanoseconds of the GPU's clock."""
+        if self._recorder is None:
             return None
-        workers, instructions = self._table.shape[:2]
-        return self.memory["trace"].read(workers * instructions * 4).reshape(workers, instructions, 4)
+        return self._recorder.times(self.memory["trace"].read(self._recorder.size // 8), self._ended())
+
+    def _ended(self) -> int:
+        """Steps that have ended since the counters were zero."""
+        return int(self.memory["step"].read(1)[0])
 
     def abandon(self) -> None:
         """Frees everything at once: another engine may need the memory before the error is forgotten."""
@@ -170,6 +178,9 @@ class GpuDevice(BaseDevice):
         """Asks for a run, and for its first `rows` rows of logits."""
         gpu, stream, memory = self._gpu, self._channel.stream, self.memory
         self.request.begin(steps)
+        if self._recorder is not None:
+            with self._guarded():
+                self._recorder.begin(self.request, self._ended())
         self._host["mailbox_count"][0] = 0
         self._records[:] = 0
         with gpu, self._guarded():

@@ -1,0 +1,31 @@
+// RUN: mk-opt %s --mk-lower-cta-to-nvvm --canonicalize --cse | FileCheck %s
+
+// Tests that a stamp is the device's clock, or the number that it is given; and that a timed wait which finds its phase
+// completed reads no clock, while others are added up by thread 0.
+
+// CHECK-LABEL: func.func @stamps
+// CHECK-SAME: %[[LINE:.*]]: index, %[[VALUE:.*]]: i64)
+func.func @stamps(%line: index, %value: i64) {
+  // CHECK: %[[THIRD:.*]] = arith.addi %[[LINE]], %c24
+  // CHECK: %[[PLACE:.*]] = arith.index_cast %[[THIRD]]
+  // CHECK: "{ .reg .u64 now; mov.u64 now, %globaltimer; st.relaxed.gpu.global.u64 [$0], now; }", "l,~{memory}" %[[PLACE]]
+  mk_cta.stamp %line {which = 3 : i64}
+  // CHECK: %[[FOURTH:.*]] = arith.addi %[[LINE]], %c32
+  // CHECK: %[[WIDE:.*]] = arith.index_cast %[[FOURTH]]
+  // CHECK: %[[POINTER:.*]] = llvm.inttoptr %[[WIDE]] : i64 to !llvm.ptr<1>
+  // CHECK: llvm.store %[[VALUE]], %[[POINTER]] : i64, !llvm.ptr<1>
+  // CHECK-NOT: globaltimer
+  mk_cta.stamp %line value %value {which = 4 : i64}
+  return
+}
+
+// CHECK-LABEL: func.func @ring
+// CHECK-SAME: %{{.*}}: index, %[[PARITY:.*]]: i32)
+func.func @ring(%slot: index, %parity: i32) {
+  %full = mk_cta.shared 0 : memref<4xi64, 3>
+  %sum = mk_cta.shared 1012 : memref<1xi32, 3>
+  // CHECK: %[[THREAD:.*]] = nvvm.read.ptx.sreg.tid.x
+  // CHECK: "{{.*}}mbarrier.test_wait.parity.shared::cta.b64 done, [$0], $1; @done bra out; mov.u64 begin, %globaltimer; again: mbarrier.try_wait{{.*}}setp.eq.u32 one, $3, 0; @one red.relaxed.cta.shared::cta.add.u32 [$2], span; out: }", "r,r,r,r,~{memory}" %{{.*}}, %[[PARITY]], %{{.*}}, %[[THREAD]] :
+  mk_cta.ring_await_timed %full[%slot], %parity, %sum : memref<4xi64, 3>, memref<1xi32, 3>
+  return
+}
