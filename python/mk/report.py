@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mk.runtime.packing import ELEMENT_BYTES
+from mk.runtime.validate import ONLY_WAITS
 
 if TYPE_CHECKING:
     from mk.compiler.manifest import Family, Manifest
@@ -28,7 +29,7 @@ class KindReport:
 
 @dataclass
 class WorkerReport:
-    """One worker's list: instructions, waits and signals in it, and the weight bytes that it streams in a step."""
+    """One worker's list: tasks, waits and signals in it, and the weight bytes that it streams in a step."""
 
     tasks: int = 0
     waits: int = 0
@@ -58,8 +59,12 @@ def report(program: Program) -> Report:
     tile_bytes = [_tile_bytes(manifest, family) for family in manifest["families"]]
     workers = []
     for words, count in zip(table, program.arrays["counts"].tolist(), strict=True):
-        worker = WorkerReport(tasks=count)
+        worker = WorkerReport()
         for instruction in words[:count].tolist():
+            worker.waits += instruction[at["waits"]]
+            if instruction[at["kind"]] == ONLY_WAITS:
+                continue
+            worker.tasks += 1
             family, kind = instruction[at["family"]], kinds[instruction[at["kind"]]]
             units = instruction[at["end"]] - instruction[at["begin"]]
             kind.families.add(manifest["families"][family]["name"])
@@ -67,7 +72,6 @@ def report(program: Program) -> Report:
             kind.units += units
             kind.weight_bytes += units * tile_bytes[family]
             worker.weight_bytes += units * tile_bytes[family]
-            worker.waits += instruction[at["waits"]]
             worker.signals += instruction[at["signal"]] >= 0
         workers.append(worker)
     return Report(kinds, workers)
