@@ -32,7 +32,14 @@ class Case:
     def config(self) -> dict[str, Any]:
         """The config.json of a Hugging Face folder."""
         named = {"llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM"}
-        common = {"max_position_embeddings": 2048, "bos_token_id": 1, "eos_token_id": 2, "dtype": "bfloat16"}
+        common = {  # what has other defaults in other versions of transformers
+            "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0},
+            "rms_norm_eps": 1e-5,
+            "max_position_embeddings": 2048,
+            "bos_token_id": 1,
+            "eos_token_id": 2,
+            "dtype": "bfloat16",
+        }
         return {"model_type": self.type, "architectures": [named[self.type]], **common, **self.fields}
 
 

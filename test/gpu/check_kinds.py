@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import sys
 import types
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).res
 
 import mk
 import numpy as np
+
 from gpu import suite
 from gpu.cases import Array
 from gpu.reference import Reference
@@ -30,11 +32,17 @@ RULES: dict[str, dict[str, Any]] = {
 def checks(report: Report, folder: Path) -> None:
     """For each of the models that were compiled."""
     for place in sorted((folder / suite.SECOND / "kinds").iterdir()):
-        program, reference = mk.load(place / "model.mkp"), Reference.load(place / "reference.npz")
-        with program.engine(reference.weights()) as engine:
-            report.attempt(f"{place.name}: logits", check_logits, engine, reference)
-            report.attempt(f"{place.name}: generation", check_generation, engine, reference)
-            report.attempt(f"{place.name}: sampling", check_sampling, engine, reference)
+        reference = Reference.load(place / "reference.npz")
+        with report.engine(place.name, partial(open_engine, place, reference)) as engine:
+            if engine is not None:
+                report.attempt(f"{place.name}: logits", check_logits, engine, reference)
+                report.attempt(f"{place.name}: generation", check_generation, engine, reference)
+                report.attempt(f"{place.name}: sampling", check_sampling, engine, reference)
+
+
+def open_engine(place: Path, reference: Reference) -> Any:
+    """Of a model, with its weights."""
+    return mk.load(place / "model.mkp").engine(reference.weights())
 
 
 def check_logits(engine: Any, reference: Reference) -> Figures:

@@ -16,11 +16,12 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).res
 
 import mk
 import numpy as np
+from mk.program import Program
+
 from gpu import suite
 from gpu.cases import Array
 from gpu.reference import Reference
 from gpu.suite import Failed, Figures, Report, require
-from mk.program import Program
 
 LIMIT = 1.0  # seconds
 KIND, WAITS, EVENT, SIGNAL, HINTS = 0, 4, 5, 14, 31  # words of an instruction
@@ -98,7 +99,7 @@ def _stalls(
     with program.engine(weights) as engine:
         found = np.concatenate([engine.step(*step) for step in reference.steps])
     reference.check(found)
-    return {"seconds": max(took), "limit": limit, "said": said[:160]}
+    return {"seconds": max(took), "limit": limit, "said": said[:300]}
 
 
 if __name__ == "__main__":

@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from mk.weights.gguf_file import GgufFile
+
 from gpu.cases import Array
 from gpu.suite import Failed, require
-from mk.weights.gguf_file import GgufFile
 
 Layout = dict[str, tuple[str, Array]]  # by weight: the tensor in the file, and which of its rows each row is
 

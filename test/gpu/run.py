@@ -51,13 +51,14 @@ def main() -> None:
         parser.error(
             f"{options.folder} has no folder {suite.SECOND}; run ./dev gpu-test --prepare where mk is built"
         )
+    gpu = gpu_name()
     began, results = time.perf_counter(), []
     for name in options.names or SCRIPTS:
         script = Path(__file__).with_name(f"check_{name}.py")
         results += run(name, script, options.folder, SCRIPTS[name])
     failed = [result["check"] for result in results if not result["ok"]]
     summary = {
-        "gpu": gpu_name(),
+        "gpu": gpu,
         "date": datetime.date.today().isoformat(),
         "seconds": round(time.perf_counter() - began, 1),
         "failed": failed,
@@ -65,9 +66,7 @@ def main() -> None:
     }
     if options.json is not None:
         options.json.write_text(json.dumps(summary, indent=1) + "\n")
-    print(
-        f"{summary['gpu']}: {len(results) - len(failed)} passed, {len(failed)} failed, {summary['seconds']:.0f} s"
-    )
+    print(f"{gpu}: {len(results) - len(failed)} passed, {len(failed)} failed, {summary['seconds']:.0f} s")
     sys.exit(bool(failed))
 
 
@@ -98,7 +97,7 @@ def run(name: str, script: Path, folder: Path, limit: float) -> list[dict[str, A
 
 
 def gpu_name() -> str:
-    """As the driver names the first; says so if there is none."""
+    """As the driver names the first. Exits with a line if there is none."""
     from mk.errors import MkError
     from mk.runtime.gpu.context import Gpu
     from mk.runtime.gpu.driver import open_driver
@@ -106,7 +105,7 @@ def gpu_name() -> str:
     try:
         return Gpu(open_driver()).name
     except MkError as error:
-        return f"no GPU ({error})"
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

@@ -5,10 +5,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,17 @@ class Report:
         if self._path is not None:
             with open(self._path, "a") as file:
                 file.write(json.dumps(found) + "\n")
+
+    @contextlib.contextmanager
+    def engine(self, name: str, make: Callable[[], Any]) -> Iterator[Any]:
+        """The engine that `make` returns, closed at the end; None, and a failure, if it cannot be made."""
+        made: list[Any] = []
+        self.attempt(f"{name}: engine", lambda: made.append(make()))
+        try:
+            yield made[0] if made else None
+        finally:
+            for engine in made:
+                engine.close()
 
 
 def main(checks: Callable[[Report, Path], None], given: list[str] | None = None) -> None:

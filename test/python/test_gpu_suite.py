@@ -196,6 +196,32 @@ def test_parts_of_a_checkpoint(tmp_path: Path) -> None:
         checkpoint.joined(parts, digest)
 
 
+def test_weights_are_found_in_a_checkpoint_by_their_values(tmp_path: Path) -> None:
+    """Under other names, with rows in another order, some of them equal."""
+    from gguf import GGUFWriter
+
+    random = np.random.default_rng(0)
+    one, two = (random.standard_normal((6, 8)).astype(np.float32) for _ in range(2))
+    one[4] = one[1]
+    norm = random.standard_normal(8).astype(np.float32)
+    writer = GGUFWriter(tmp_path / "tiny.gguf", "llama")
+    for name, value in (("a.weight", one), ("b.weight", two), ("c.weight", norm)):
+        writer.add_tensor(name, value)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    weights = {"q": one[[3, 0, 4, 5, 1, 2]], "o": two, "norm": norm}
+    layout = checkpoint.find_layout(tmp_path / "tiny.gguf", weights)
+    assert [tensor for tensor, _ in layout.values()] == ["a.weight", "b.weight", "c.weight"]
+    checkpoint.save_layout(tmp_path / "layout.npz", layout)
+    found = checkpoint.read(tmp_path / "tiny.gguf", checkpoint.load_layout(tmp_path / "layout.npz"))
+    for name, value in weights.items():
+        np.testing.assert_array_equal(found[name], value)
+    with pytest.raises(KeyError):
+        checkpoint.find_layout(tmp_path / "tiny.gguf", {"q": one + 1})
+
+
 def test_precision_worse_than_the_peer_is_found() -> None:
     from gpu.check_model import compare
 
@@ -262,6 +288,13 @@ def test_a_report_goes_on_after_a_failure(capsys: pytest.CaptureFixture[str]) ->
     lines = capsys.readouterr().out.splitlines()
     assert "FAILED ZeroDivisionError: division by zero" in lines[0] and "error 0.0123, of 3" in lines[1]
     assert report.failed == 1
+    with report.engine("third", lambda: 1 / 0) as engine:
+        assert engine is None and report.failed == 2
+    closed: list[str] = []
+    made = type("Engine", (), {"close": lambda self: closed.append("fourth")})()
+    with report.engine("fourth", lambda: made) as engine:
+        assert engine is made and not closed
+    assert closed == ["fourth"] and report.failed == 2
 
 
 def test_every_script_is_run() -> None:
