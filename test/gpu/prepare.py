@@ -12,6 +12,7 @@ import argparse
 import hashlib
 import importlib.util
 import json
+import re
 import shutil
 import sys
 import time
@@ -23,6 +24,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).res
 
 import mk
 import numpy as np
+
 from gpu import cases, checkpoint, suite
 from gpu.cases import Array, Case, Step
 from gpu.reference import Reference, errors
@@ -38,10 +40,12 @@ def main() -> None:
     )
     parser.add_argument("--to", type=Path, default=suite.FOLDER, help="folder (default: .dev/gpu-test)")
     options = parser.parse_args()
-    shutil.rmtree(options.to, ignore_errors=True)
     first, second = options.to / suite.FIRST, options.to / suite.SECOND
+    for folder in (first, second):
+        shutil.rmtree(folder, ignore_errors=True)
     for number, (name, case) in enumerate(cases.KINDS.items()):
-        timed(name, prepare_kinds, case, second / "kinds" / f"{number} {name}")
+        plain = re.sub("[^a-z0-9]+", "-", name.lower())
+        timed(name, prepare_kinds, case, second / "kinds" / f"{number}-{plain}")
     for name, case in (("precision", cases.PRECISION), ("steps", cases.STEPS)):
         timed(name, prepare_program, case, second / name)
     timed("SmolLM2", prepare_smollm2, first, second)
