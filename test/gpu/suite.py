@@ -56,7 +56,7 @@ class Report:
         )
         if self._path is not None:
             with open(self._path, "a") as file:
-                file.write(json.dumps(found) + "\n")
+                file.write(json.dumps(found, default=float) + "\n")
 
     @contextlib.contextmanager
     def engine(self, name: str, make: Callable[[], Any]) -> Iterator[Any]:
