@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from mk.runtime.gpu.check import BLOCK_BYTES, tile_blocks
 from mk.runtime.packing import ELEMENT_BYTES
+from mk.runtime.validate import ONLY_WAITS
 
 if TYPE_CHECKING:
     from mk.compiler.manifest import Family, Manifest
@@ -29,7 +30,7 @@ class KindReport:
 
 @dataclass
 class WorkerReport:
-    """One worker's list: instructions, waits and signals in it, and the weight bytes that it streams in a step."""
+    """One worker's list: tasks, waits and signals in it, and the weight bytes that it streams in a step."""
 
     tasks: int = 0
     waits: int = 0
@@ -59,8 +60,12 @@ def report(program: Program) -> Report:
     unit_bytes = [tile_bytes(manifest, family) for family in manifest["families"]]
     workers = []
     for words, count in zip(table, program.arrays["counts"].tolist(), strict=True):
-        worker = WorkerReport(tasks=count)
+        worker = WorkerReport()
         for instruction in words[:count].tolist():
+            worker.waits += instruction[at["waits"]]
+            if instruction[at["kind"]] == ONLY_WAITS:
+                continue
+            worker.tasks += 1
             family, kind = instruction[at["family"]], kinds[instruction[at["kind"]]]
             units = instruction[at["end"]] - instruction[at["begin"]]
             kind.families.add(manifest["families"][family]["name"])
@@ -68,7 +73,6 @@ def report(program: Program) -> Report:
             kind.units += units
             kind.weight_bytes += units * unit_bytes[family]
             worker.weight_bytes += units * unit_bytes[family]
-            worker.waits += instruction[at["waits"]]
             worker.signals += instruction[at["signal"]] >= 0
         workers.append(worker)
     return Report(kinds, workers)

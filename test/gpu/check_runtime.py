@@ -1,13 +1,16 @@
 # Part of mk, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""The runtime on a real GPU, without the compiler: `python test/gpu/check_runtime.py`, on a Hopper GPU.
+"""The runtime on a real GPU, without the compiler and what it makes: `python3 test/gpu/check_runtime.py`, on Hopper.
 
-The program is runtime.ptx, which the driver assembles. Needs numpy, safetensors and cuda-bindings; some seconds.
+The program is runtime.ptx, which the driver assembles. Needs numpy, safetensors and cuda-bindings; some seconds. Under
+compute-sanitizer one call of the driver is reported: cuModuleLoadData, of check_refusals.
 """
 
 from __future__ import annotations
 
 import gc
+import importlib
+import importlib.util
 import signal
 import sys
 import threading
@@ -16,13 +19,16 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent / "python"), str(HERE.parent.parent / "python")]
+sys.path[:0] = [str(HERE.parent), str(HERE.parent / "python"), str(HERE.parent.parent / "python")]
 
 import fake_gpu
 import fake_program as fake
 import mk
 import numpy as np
 from mk.program import Program
+
+from gpu import suite
+from gpu.suite import Figures, Report, require
 
 COLUMNS, ROWS = 4096, 32768  # of the matrix that is packed
 
@@ -68,7 +74,8 @@ def successors(token: int, count: int) -> list[int]:
     return [(token + 1 + i) % 10 for i in range(count)]
 
 
-def check_runs() -> None:
+def check_runs() -> Figures:
+    """Tokens come while the kernel runs."""
     with program().engine() as engine:
         assert engine.step([3], [0], [0])[0, 0] == 4
         began, times = time.perf_counter(), []
@@ -77,15 +84,23 @@ def check_runs() -> None:
             found.append(token)
             times.append(time.perf_counter() - began)
         assert found == successors(3, 20), found
-        print(f"20 tokens: the first after {1e3 * times[0]:.2f} ms, the last after {1e3 * times[-1]:.2f} ms")
-        assert times[0] < times[-1] / 3
+        require(
+            times[0] < times[-1] / 3, f"of 20 tokens the first came after {times[0]} s, the last {times[-1]}"
+        )
         began = time.perf_counter()
         for _ in range(20):
             engine.step([3], [0], [1])
-        print(f"a step of 0.5 ms takes {1e3 * (time.perf_counter() - began) / 20:.3f} ms")
+        step = (time.perf_counter() - began) / 20
+    return {
+        "ms until the first of 20 tokens": 1e3 * times[0],
+        "last": 1e3 * times[-1],
+        "a step of 0.5": 1e3 * step,
+    }
 
 
 def check_cancel() -> None:
+    """By closing the iterator, and by Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job has it ignored
     with program().engine() as engine:
         tokens = engine.generate([3], max_new_tokens=30)
         assert [next(tokens), next(tokens)] == [4, 5]
@@ -104,31 +119,36 @@ def check_cancel() -> None:
         except KeyboardInterrupt:
             pass
         assert list(engine.generate([3], max_new_tokens=5)) == successors(3, 5)
-    print("cancel and Ctrl-C: as expected")
 
 
-def check_turns() -> None:
+def check_turns() -> Figures:
+    """Two engines of one process."""
     with program().engine() as one, program().engine() as two:
         tokens = one.generate([3], max_new_tokens=30)
         next(tokens)
         began = time.perf_counter()
         assert two.step([5], [0], [0])[0, 0] == 6
-        print(f"a step behind another engine's 15 ms: {1e3 * (time.perf_counter() - began):.2f} ms")
+        waited = time.perf_counter() - began
         assert one._device._has_ended()
         assert list(tokens) == successors(4, 29)
+    return {"ms behind another engine's 15": 1e3 * waited}
 
 
-def check_stall() -> None:
+def check_stall() -> Figures:
+    """What the kernel wrote becomes the error."""
     with program().engine() as engine:
         try:
             list(engine.generate([3], max_new_tokens=5, temperature=1.0, seed=99))
             raise AssertionError("no stall")
         except mk.DeviceStalled as error:
-            print(error)
-            assert "worker 0 in model (model): waiting for event 1 (finished), which has seen 5" in str(error)
+            said = str(error)
+            assert "worker 0 in model (model): waiting for event 1 (finished), which has seen 5" in said, said
+    return {"said": said}
 
 
-def check_packing() -> None:
+def check_packing() -> Figures:
+    """Every bit of a large matrix, from the host, from PyTorch where it is imported, and made up."""
+    figures: Figures = {}
     random = np.random.default_rng(0)
     bits = random.integers(0, 0x7F00, (ROWS, COLUMNS), np.uint16)
     large = program(rows=ROWS)
@@ -144,7 +164,7 @@ def check_packing() -> None:
             began = time.perf_counter()
             engine = large.engine({**fake_gpu.weights(), "w": values})
             seconds = time.perf_counter() - began
-            print(f"engine with {bits.nbytes / 1e9:.2f} GB of weights: {seconds:.3f} s")
+            figures[f"s with {bits.nbytes / 1e9:.2f} GB of weights"] = seconds
             np.testing.assert_array_equal(
                 download(engine, "stream", bits.size).reshape(ROWS, COLUMNS), bits[order]
             )
@@ -155,43 +175,56 @@ def check_packing() -> None:
         with large.engine({**fake_gpu.weights(), "w": given}) as engine:
             found = download(engine, "stream", bits.size).reshape(ROWS, COLUMNS)
         np.testing.assert_array_equal(found, bits[order])
-        print("a tensor of torch on the GPU: used where it lies")
+        figures["of PyTorch"] = True
     began = time.perf_counter()
     with large.engine("random", seed=1) as engine:
-        print(f"random weights: {time.perf_counter() - began:.3f} s")
+        figures["s with random weights"] = time.perf_counter() - began
         found = download(engine, "stream", bits.size)
     values = (found.astype(np.uint32) << 16).view(np.float32)
     assert abs(values).max() <= np.sqrt(3 / COLUMNS) * 1.01 and values.std() > 0.5 / np.sqrt(COLUMNS)
+    return figures
 
 
-def check_refusals() -> None:
+def check_refusals() -> Figures:
+    """For another GPU, not code at all, too many workers, too many pages."""
     wrong = program()
     wrong.manifest["target"]["arch"] = "sm_80"
     broken = program()
     broken.code = b"not code"
     crowded = program(workers=100_000)
-    for made, pages in ((wrong, None), (broken, None), (crowded, None), (program(), 1 << 33)):
+    cases = ((wrong, None, "made for sm_80"), (broken, None, "cannot be loaded by this driver"),
+             (crowded, None, "made for 100000 workers"), (program(), 1 << 33, "has too little memory"))  # fmt: skip
+    for made, pages, pattern in cases:
         try:
             made.engine(pool_pages=pages)
-            raise AssertionError("not refused")
         except mk.MkError as error:
-            print(f"{type(error).__name__}: {error}")
+            require(pattern in str(error) and "\n" not in str(error), f"expected '{pattern}', found: {error}")
+        else:
+            raise suite.Failed(f"nothing was refused; expected '{pattern}'")
+    return {"refusals": len(cases)}
 
 
-def main() -> None:
-    """All checks, then whether any memory is left behind."""
+def check_memory(gpu: Any, before: int) -> Figures:
+    """`before`: bytes that were free before all other checks."""
+    gc.collect()
+    left = (before - gpu.free_memory()[0]) / 2**20
+    require(left < 64, f"{left:.0f} MiB are left behind; the largest engine had 256")
+    return {"MiB left behind": left}
+
+
+def checks(report: Report, folder: Path) -> None:
+    """Needs nothing of the folder."""
     with program().engine() as engine:  # what the driver keeps for good comes with the first
         gpu = engine._device._gpu
-        print(gpu.name, gpu.cuda.version())
     gc.collect()
     before = gpu.free_memory()[0]
     for check in (check_runs, check_cancel, check_turns, check_stall, check_refusals, check_packing):
-        check()
-    gc.collect()
-    print(f"left behind: {(before - gpu.free_memory()[0]) / 2**20:.0f} MiB (torch may keep its tensors)")
+        report.attempt(f"runtime: {check.__name__.removeprefix('check_')}", check)
+    report.attempt("runtime: memory", check_memory, gpu, before)
+    if importlib.util.find_spec("torch") is not None:
+        importlib.import_module("torch")
+        report.attempt("runtime: packing beside PyTorch", check_packing)
 
 
 if __name__ == "__main__":
-    if "--torch" in sys.argv:
-        import torch  # noqa: F401
-    main()
+    suite.main(checks)

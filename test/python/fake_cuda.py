@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import enum
 import threading
+import uuid
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import SimpleNamespace
@@ -69,6 +70,7 @@ class FakeCuda:
     def __init__(self, kernels: dict[str, tuple[Kernel, list[Any]]]) -> None:
         self.kernels = kernels
         self.attributes = {"major": 9, "minor": 0, "sms": 4, "shared": 1 << 17}
+        self.uuid = uuid.uuid4().bytes
         self.memory = 1 << 30
         self.resident = 1  # CTAs of an SM
         self.fails: dict[str, Result] = {}  # calls that do not work
@@ -96,6 +98,9 @@ class FakeCuda:
     def cuDriverGetVersion(self) -> Any:
         return OK, 12040
 
+    def cuCtxGetCurrent(self) -> Any:
+        return OK, 1 if self._depth() else 0
+
     def cuCtxGetDevice(self) -> Any:
         return (OK, 0) if self._depth() else (Result.CUDA_ERROR_INVALID_CONTEXT, None)
 
@@ -107,6 +112,9 @@ class FakeCuda:
 
     def cuDeviceGetName(self, length: int, device: int) -> Any:
         return OK, b"Fake GPU\0\0\0"
+
+    def cuDeviceGetUuid(self, device: int) -> Any:
+        return OK, SimpleNamespace(bytes=self.uuid)
 
     def cuDeviceGetAttribute(self, which: str, device: int) -> Any:
         return OK, self.attributes[which]

@@ -5,10 +5,14 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
+import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +142,76 @@ def test_a_fault_of_the_gpu_is_one_line_and_lasts(engine: Any, cuda: FakeCuda):
         engine.step([1], [0], [0])
 
 
+# ---------------------------------------------------------------------------------------------------- other processes
+
+HOLDER = """
+import sys
+from types import SimpleNamespace
+from mk.errors import MkError
+from mk.runtime.gpu.claim import Claim
+try:
+    claim = Claim(SimpleNamespace(name="Fake GPU", uuid=bytes.fromhex(sys.argv[1])))
+except MkError as error:
+    sys.exit(str(error))
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def another_process(cuda: FakeCuda) -> Iterator[tuple[Any, str]]:
+    """One that wants the GPU, and its first line: "held" if it gets it."""
+    command = [sys.executable, "-c", HOLDER, cuda.uuid.hex()]
+    environment = {**os.environ, "PYTHONPATH": str(Path(mk.__file__).parents[1])}
+    pipes: Any = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen(command, text=True, env=environment, **pipes) as process:
+        assert process.stdout
+        yield process, process.stdout.readline().strip()
+        process.kill()
+
+
+def test_a_gpu_with_an_engine_of_another_process_is_refused(cuda: FakeCuda):
+    with another_process(cuda) as (other, said):
+        assert said == "held"
+        with pytest.raises(MkError, match=f"^Fake GPU: process {other.pid} has an engine on it.*one process"):
+            fake_gpu.program().engine()
+        assert cuda.modules == cuda.contexts == 0 and not cuda.blocks
+        other.kill()  # however it ends
+        other.wait()
+        fake_gpu.program().engine().close()
+
+
+def test_the_last_engine_of_a_process_gives_the_gpu_back(cuda: FakeCuda):
+    with pytest.raises(mk.WeightError):
+        fake_gpu.program().engine({})
+    with fake_gpu.program().engine():
+        with fake_gpu.program().engine():
+            pass
+        with another_process(cuda) as (other, said):
+            assert not said and f"process {os.getpid()} has an engine on it" in other.stderr.read()
+    with another_process(cuda) as (_, said):
+        assert said == "held"
+
+
+def test_the_child_of_a_fork_has_no_claim(cuda: FakeCuda):
+    with fake_gpu.program().engine():
+        ends, wait = os.pipe(), os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(wait[1])
+            os.write(ends[1], b".")
+            os.read(wait[0], 1)
+            os._exit(0)
+        os.read(ends[0], 1)
+    try:
+        with another_process(cuda) as (_, said):
+            assert said == "held"
+    finally:
+        for end in (*ends, *wait):
+            os.close(end)
+        os.waitpid(child, 0)
+
+
 # --------------------------------------------------------------------------------------------------------- refusals
 
 
@@ -252,6 +326,19 @@ def test_too_little_memory_says_what_would_fit(cuda: FakeCuda):
     cuda.memory = 1 << 20
     with pytest.raises(MkError, match="no page of the KV pool fits"):
         program.engine()
+
+
+def test_a_context_longer_than_the_pool(cuda: FakeCuda):
+    with fake_gpu.program().engine(pool_pages=2) as engine:
+        first = engine.step(PROMPT[:8], range(8), [0] * 8)
+        with pytest.raises(
+            InputError, match=r"^the KV pool has 0 free pages of 4 positions, but slot 0 needs 1 more; reset"
+        ):
+            engine.step(PROMPT[8:9], [8], [0])
+        with pytest.raises(InputError, match="but slot 0 needs 3 more"):
+            list(engine.generate(PROMPT[:8], max_new_tokens=2))
+        engine.reset(0)
+        np.testing.assert_array_equal(engine.step(PROMPT[:8], range(8), [1] * 8), first)
 
 
 def test_manifest_without_a_word_that_the_runtime_writes(tmp_path: Path):

@@ -17,7 +17,9 @@ import fake_program as fake
 import mk
 import numpy as np
 import pytest
+from mk.compiler.table import table_text
 from mk.errors import PackageError
+from mk.report import report
 from mk.runtime import cache, package, validate
 from safetensors import safe_open
 from safetensors.numpy import save_file
@@ -122,6 +124,20 @@ def _array(name: str, index: Any, value: int):
         arrays[name][index] = value
 
     return change
+
+
+def test_an_instruction_that_only_waits_is_none_of_a_kind(tmp_path: Path):
+    """A task with more waits than an instruction has room for comes with another before it."""
+    program = fake.program()
+    table = program.arrays["table"] = program.arrays["table"].copy()
+    table[1, 0, :5] = -2, 0, 0, 0, 1  # waits for event 0
+    program.save(tmp_path / "waits.mkp")
+    program = mk.load(tmp_path / "waits.mkp")
+    found = report(program)
+    assert [worker.tasks for worker in found.workers] == [1, 0] and found.workers[1].waits == 1
+    assert found.kinds[0].tasks == 1
+    lines = table_text(program.manifest, table, program.arrays["counts"]).splitlines()
+    assert "serial" in lines[1] and lines[3].split()[2:] == ["units", "0..0", "wait", "appended", "x0"]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from mk.compiler.manifest import Manifest
+from mk.runtime.validate import ONLY_WAITS
 
 Array = np.ndarray[Any, Any]
 
@@ -40,9 +41,10 @@ def _lines(manifest: Manifest, table: Array, counts: Array) -> Iterator[str]:
                 for i in range(words[field["waits"]])
             ]
             signal = words[field["signal"]]
+            kind = words[field["kind"]]
             parts = [
                 f"{number:6}  {families[words[field['family']]]['name']:{width}}",
-                f"{kinds[words[field['kind']]]['kind_class']:7}",
+                f"{'' if kind == ONLY_WAITS else kinds[kind]['kind_class']:7}",
                 f"units {words[field['begin']]}..{words[field['end']]}",
                 *waits,
                 *([f"signal {events[signal]}"] if signal >= 0 else []),

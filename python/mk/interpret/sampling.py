@@ -25,8 +25,8 @@ class Sampling:
 def uniform(seed: int, position: int, columns: Array) -> Array:
     """A number in (0, 1) for each column: a hash of (seed, position, column), float32.
 
-    Each word is mixed in with the finaliser of MurmurHash3 (public domain, Austin Appleby); the upper 23 bits,
-    plus one half, become the fraction, so 0 and 1 are never met.
+    Each word is mixed in with lowbias32 (public domain, Chris Wellons); the upper 23 bits, plus one half, become the
+    fraction, so 0 and 1 are never met.
     """
     state = np.zeros(columns.shape, np.uint32)
     for word in (seed, position, columns):
@@ -35,8 +35,8 @@ def uniform(seed: int, position: int, columns: Array) -> Array:
 
 
 def _mix(x: Array) -> Array:
-    x = (x ^ (x >> np.uint32(16))) * np.uint32(0x85EBCA6B)
-    x = (x ^ (x >> np.uint32(13))) * np.uint32(0xC2B2AE35)
+    x = (x ^ (x >> np.uint32(16))) * np.uint32(0x7FEB352D)
+    x = (x ^ (x >> np.uint32(15))) * np.uint32(0x846CA68B)
     return x ^ (x >> np.uint32(16))
 
 

@@ -50,6 +50,11 @@ class Gpu:
         return self.attribute("COMPUTE_CAPABILITY_MAJOR"), self.attribute("COMPUTE_CAPABILITY_MINOR")
 
     @property
+    def uuid(self) -> bytes:
+        """16 bytes that no other GPU has."""
+        return bytes(self.cuda("cuDeviceGetUuid", self._device).bytes)
+
+    @property
     def multiprocessors(self) -> int:
         """SMs that this process may use."""
         return self.attribute("MULTIPROCESSOR_COUNT")
@@ -71,8 +76,5 @@ class Gpu:
 
 
 def _current(cuda: Driver) -> int:
-    try:
-        device: Any = cuda("cuCtxGetDevice")
-    except CudaError:
-        return 0
-    return int(device)
+    context: Any = cuda("cuCtxGetCurrent")
+    return int(cuda("cuCtxGetDevice")) if int(context) else 0

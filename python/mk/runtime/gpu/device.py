@@ -18,6 +18,7 @@ import numpy as np
 from mk.errors import DeviceStalled, MkError
 from mk.runtime.base_device import BaseDevice
 from mk.runtime.gpu import turns
+from mk.runtime.gpu.claim import Claim
 from mk.runtime.gpu.code import Code, check_fits_gpu
 from mk.runtime.gpu.context import Gpu
 from mk.runtime.gpu.driver import CudaError, open_driver
@@ -35,8 +36,8 @@ if TYPE_CHECKING:
 class GpuDevice(BaseDevice):
     """Loads the code and allocates everything, so that a program that does not fit is refused before weights are read.
 
-    `pool_pages`: pages of the KV pool. `trace_steps`: see `Program.engine`. Raises MkError if there is no GPU or too
-    little memory on it, PackageError if the program was made for another one.
+    `pool_pages`: pages of the KV pool. `trace_steps`: see `Program.engine`. Raises MkError if there is no GPU, if it is
+    another process's (see Claim) or has too little memory, PackageError if the program was made for another one.
     """
 
     def __init__(self, program: Program, pool_pages: int, trace_steps: int = KEPT) -> None:
@@ -44,6 +45,7 @@ class GpuDevice(BaseDevice):
         manifest = self._manifest = program.manifest
         gpu = self._gpu = Gpu(open_driver())
         check_fits_gpu(gpu, manifest)
+        claim = Claim(gpu)
         self._code = Code(gpu, program.code, manifest)
         self._table = np.ascontiguousarray(program.arrays["table"], np.int32)
         self._pool_pages = pool_pages
@@ -82,7 +84,7 @@ class GpuDevice(BaseDevice):
         self._fault: str | None = None
         self._finalizer = weakref.finalize(
             self, _destroy, gpu, self._channel, list(self.memory.values()), pinned, self._code,
-            self._generations, self._busy,
+            self._generations, self._busy, claim,
         )  # fmt: skip
 
     def fill(
@@ -248,6 +250,7 @@ def _destroy(
     code: Code,
     generations: weakref.WeakSet[Generator[int, None, None]],
     busy: threading.Lock,
+    claim: Claim,
 ) -> None:
     # At the interpreter's end a generation may still run: it must stop before its memory goes.
     for generation in list(generations):
@@ -269,3 +272,4 @@ def _destroy(
             memory.free()
         code.unload()
     pinned.clear()
+    claim.release()
