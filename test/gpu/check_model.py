@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """A program on a real GPU against Hugging Face in float32: `python3 test/gpu/check_model.py F.mkp config.json`.
 
-The package is compiled elsewhere from the folder of the Llama configuration; the weights are made up here, rounded to
+The package is compiled elsewhere from the folder of the configuration; the weights are made up here, rounded to
 bfloat16 first, with norms that are not one. Needs torch and transformers beside what running a package needs.
 """
 
@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "python"))
 import mk
 import numpy as np
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 
 TOKENS, NEW = 40, 32
 MOST = 0.015  # relative L2 distance of the logits; a wrong column or a stale row is ten times that
@@ -29,7 +29,9 @@ def main() -> None:
     package, config = sys.argv[1:]
     fields = json.loads(Path(config).read_text())
     model = made_up(
-        LlamaConfig(**{k: v for k, v in fields.items() if k not in ("architectures", "transformers_version")})
+        AutoConfig.for_model(
+            **{k: v for k, v in fields.items() if k not in ("architectures", "transformers_version")}
+        )
     )
     weights = {name: value.detach() for name, value in model.state_dict().items()}
     if model.config.tie_word_embeddings:
@@ -51,9 +53,9 @@ def main() -> None:
         report("sample", one == two, "the same draws of one seed")
 
 
-def made_up(config: LlamaConfig) -> Any:
+def made_up(config: Any) -> Any:
     torch.manual_seed(0)
-    model = LlamaForCausalLM(config).float().eval().cuda()
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval().cuda()
     model.config._attn_implementation = "eager"
     with torch.no_grad():
         for weight in model.parameters():
