@@ -44,6 +44,9 @@ struct FuseOptions : PassPipelineOptions<FuseOptions> {
                        llvm::cl::init(true)};
   Option<bool> rope{*this, "rope", llvm::cl::desc("rope and the cache append into epilogues"),
                     llvm::cl::init(true)};
+  Option<bool> heads{*this, "heads",
+                     llvm::cl::desc("norms of heads with rope and the cache append in one task"),
+                     llvm::cl::init(true)};
   Option<bool> glu{*this, "glu", llvm::cl::desc("gated units into epilogues"),
                    llvm::cl::init(true)};
   Option<bool> residual{*this, "residual", llvm::cl::desc("sums and products into epilogues"),
@@ -90,6 +93,8 @@ static void buildFusePipeline(OpPassManager &pm, const FuseOptions &options) {
     pm.addPass(createFuseResidual());
   if (options.rope)
     pm.addPass(createFuseRope());
+  if (options.heads) // after rope: it takes what a norm kept out of the epilogues
+    pm.addPass(createFuseHeads());
   if (options.glu)
     pm.addPass(createFuseGlu());
   if (options.argmax)

@@ -1,7 +1,7 @@
 // Part of mk, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-// mk.linear: its regions, and what must fit together.
+// The ops with regions, mk.linear and mk.rowwise: what must fit together.
 
 #include "dialects/mk/Mk.h"
 
@@ -53,24 +53,28 @@ Block &LinearOp::getOrCreateEpilogue(OpBuilder &builder) {
 // Verification
 //===----------------------------------------------------------------------===//
 
-// Checks the form that both regions share and returns what the region yields; null on error.
-static YieldOp verifyRegion(LinearOp linear, Region &region, StringRef name, Type argument) {
+// Checks the form that all regions share and returns what the region yields; null on error.
+static YieldOp verifyRegion(Operation *op, Region &region, StringRef name, TypeRange arguments) {
   Block &block = region.front();
-  if (block.getNumArguments() != 1 || block.getArgument(0).getType() != argument) {
-    linear.emitOpError() << "expected its " << name << " to have one argument of type " << argument
-                         << ", found (" << block.getArgumentTypes() << ")";
+  if (block.getArgumentTypes() != arguments) {
+    InFlightDiagnostic error = op->emitOpError() << "expected its " << name << " to have ";
+    if (arguments.size() == 1)
+      error << "one argument of type " << arguments.front();
+    else
+      error << "arguments of types (" << arguments << ")";
+    error << ", found (" << block.getArgumentTypes() << ")";
     return nullptr;
   }
   auto yield = block.empty() ? YieldOp() : dyn_cast<YieldOp>(block.back());
   if (!yield) {
-    linear.emitOpError() << "expected its " << name << " to end in mk.yield";
+    op->emitOpError() << "expected its " << name << " to end in mk.yield";
     return nullptr;
   }
-  for (Operation &op : block)
-    if (op.getName().getDialectNamespace() != MkDialect::getDialectNamespace() ||
-        isa<LinearOp, AdvanceOp>(op)) {
-      linear.emitOpError() << "expected its " << name << " to hold row-wise mk ops, found "
-                           << op.getName();
+  for (Operation &inner : block)
+    if (inner.getName().getDialectNamespace() != MkDialect::getDialectNamespace() ||
+        isa<LinearOp, RowwiseOp, AdvanceOp>(inner)) {
+      op->emitOpError() << "expected its " << name << " to hold row-wise mk ops, found "
+                        << inner.getName();
       return nullptr;
     }
   return yield;
@@ -93,7 +97,7 @@ static LogicalResult verifyWeights(LinearOp linear) {
 static LogicalResult verifyPrologue(LinearOp linear) {
   Type rows = linear.getInput().getType();
   if (!linear.getPrologue().empty()) {
-    YieldOp yield = verifyRegion(linear, linear.getPrologue(), "prologue", rows);
+    YieldOp yield = verifyRegion(linear, linear.getPrologue(), "prologue", TypeRange(rows));
     if (!yield)
       return failure();
     if (yield.getNumOperands() != 1)
@@ -121,7 +125,7 @@ static LogicalResult verifyEpilogue(LinearOp linear) {
                                   << linear.getResultTypes() << ")";
     return success();
   }
-  YieldOp yield = verifyRegion(linear, linear.getEpilogue(), "epilogue", accumulators);
+  YieldOp yield = verifyRegion(linear, linear.getEpilogue(), "epilogue", TypeRange(accumulators));
   if (!yield)
     return failure();
   if (yield->getOperandTypes() != linear.getResultTypes())
@@ -135,6 +139,33 @@ LogicalResult LinearOp::verify() {
   if (failed(verifyWeights(*this)) || failed(verifyPrologue(*this)))
     return failure();
   return verifyEpilogue(*this);
+}
+
+//===----------------------------------------------------------------------===//
+// mk.rowwise
+//===----------------------------------------------------------------------===//
+
+int64_t RowwiseOp::getFirstColumn(unsigned number) {
+  int64_t columns = 0;
+  for (Value input : getInputs().take_front(number))
+    columns += mk::getColumns(input);
+  return columns;
+}
+
+Value RowwiseOp::getYielded(OpResult result) {
+  return getBody().front().getTerminator()->getOperand(result.getResultNumber());
+}
+
+LogicalResult RowwiseOp::verify() {
+  if (getInputs().empty())
+    return emitOpError("expected at least one input");
+  YieldOp yield = verifyRegion(*this, getBody(), "body", getInputs().getTypes());
+  if (!yield)
+    return failure();
+  if (yield->getOperandTypes() != getResultTypes())
+    return emitOpError() << "expected its body to yield the results (" << getResultTypes()
+                         << "), found (" << yield->getOperandTypes() << ")";
+  return success();
 }
 
 } // namespace mlir::mk

@@ -67,6 +67,18 @@ LogicalResult RmsNormOp::verify() {
   return expectSameColumns(*this, getInput());
 }
 
+LogicalResult HeadNormOp::verify() {
+  int64_t headDim = getHeadDim();
+  if (!getEps().isFinite() || !(getEps().convertToDouble() > 0))
+    return emitOpError() << "expected a finite eps > 0, found " << getEps().convertToDouble();
+  if (headDim <= 0 || headDim % 2 != 0)
+    return emitOpError() << "expected an even, positive head_dim, found " << headDim;
+  if (failed(expectHeads(*this, "an input", getColumns(getInput()), headDim)) ||
+      failed(expectColumns(*this, "a gain", getGain(), "a head", headDim)))
+    return failure();
+  return expectSameColumns(*this, getInput());
+}
+
 LogicalResult RopeOp::verify() {
   int64_t headDim = getHeadDim();
   if (headDim <= 0 || headDim % 2 != 0)

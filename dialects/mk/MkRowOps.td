@@ -21,6 +21,25 @@ def Mk_RmsNormOp : Mk_Op<"rms_norm", [Pure]> {
   let hasVerifier = 1;
 }
 
+def Mk_HeadNormOp : Mk_Op<"head_norm", [Pure]> {
+  let summary = "scale each head to unit root mean square, times a gain";
+  let description = [{
+    The columns are heads of `head_dim`; with the mean over the columns of head h alone,
+    `y[n, h, d] = x[n, h, d] / sqrt(mean_d(x[n, h, d]^2) + eps) * gain[d]`: the norm of queries and keys (Dehghani et
+    al., arXiv:2302.05442), all heads with one gain. A column needs its whole head, which no weight tile has: so it
+    follows a product in a task of its own, see `mk.rowwise`; alone it lowers to a `columns` kind.
+
+    ```mlir
+    %n = mk.head_norm %q, %h {head_dim = 16 : i64, eps = 1.0e-6 : f64}
+      : (tensor<?x64xf32>, tensor<16xf32>) -> tensor<?x64xf32>
+    ```
+  }];
+  let arguments = (ins Mk_Activation:$input, Mk_Vector:$gain, I64Attr:$head_dim, F64Attr:$eps);
+  let results = (outs Mk_Activation:$result);
+  let assemblyFormat = "$input `,` $gain attr-dict `:` functional-type(operands, results)";
+  let hasVerifier = 1;
+}
+
 def Mk_RopeOp : Mk_Op<"rope", [Pure]> {
   let summary = "rotate the halves of each head by the token's position";
   let description = [{
@@ -72,6 +91,39 @@ def Mk_SliceOp : Mk_Op<"slice", [Pure]> {
   let assemblyFormat = "$input attr-dict `:` functional-type(operands, results)";
   let hasVerifier = 1;
   let hasFolder = 1;
+}
+
+def Mk_RowwiseOp : Mk_Op<"rowwise", [RecursiveMemoryEffects]> {
+  let summary = "row-wise work that is one task without a product";
+  let description = [{
+    Its region is computed in place, as an epilogue of `mk.linear` is: one block with an argument for each of `inputs`,
+    which may use values from above and ends in `mk.yield` of the results. The columns of the inputs, side by side in
+    their order, stand for the accumulators: they are what work units are cut from, whole heads at a time.
+
+    Lowers to a `columns` kind.
+
+    ```mlir
+    %r = mk.rowwise %q : (tensor<?x64xf32>) -> tensor<?x64xf32> {
+    ^bb0(%row: tensor<?x64xf32>):
+      %n = mk.head_norm %row, %h {head_dim = 16 : i64, eps = 1.0e-6 : f64} : (tensor<?x64xf32>, tensor<16xf32>) -> tensor<?x64xf32>
+      %s = mk.rope %n, %positions, %f {head_dim = 16 : i64} : (tensor<?x64xf32>, tensor<?xi32>, tensor<8xf32>) -> tensor<?x64xf32>
+      mk.yield %s : tensor<?x64xf32>
+    }
+    ```
+  }];
+  let arguments = (ins Variadic<Mk_Activation>:$inputs);
+  let regions = (region SizedRegion<1>:$body);
+  let results = (outs Variadic<AnyType>:$results);
+  let assemblyFormat = "$inputs attr-dict `:` functional-type(operands, results) $body";
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    /// Columns of the inputs before input `number`.
+    int64_t getFirstColumn(unsigned number);
+    /// Columns of all inputs.
+    int64_t getColumns() { return getFirstColumn(getInputs().size()); }
+    /// What the region yields for a result.
+    ::mlir::Value getYielded(::mlir::OpResult result);
+  }];
 }
 
 //===----------------------------------------------------------------------===//

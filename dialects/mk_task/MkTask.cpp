@@ -86,7 +86,7 @@ int64_t mk_task::getTileBytes(Type weight, int64_t lanes) {
 
 LogicalResult SegmentAttr::verify(function_ref<InFlightDiagnostic()> emitError, int64_t base,
                                   int64_t limit, int64_t outer, int64_t stride, int64_t half,
-                                  int64_t partner) {
+                                  int64_t partner, bool whole) {
   if (base < 0 || limit <= base)
     return emitError() << "expected 0 <= base < limit, found base " << base << " and limit "
                        << limit;
@@ -101,11 +101,11 @@ LogicalResult SegmentAttr::verify(function_ref<InFlightDiagnostic()> emitError, 
 
 SegmentAttr::Groups SegmentAttr::groups(int64_t unit, int64_t lanes) const {
   int64_t perOuter = unitsPerOuter(lanes);
-  int64_t first = unit % perOuter * lanes;
+  int64_t first = unit % perOuter * width(lanes);
   int64_t a = getBase() + unit / perOuter * getStride() + first;
   int64_t b = a + getPartner();
-  int64_t width = std::min(lanes, getHalf() - first);
-  auto valid = [&](int64_t column) { return std::clamp<int64_t>(getLimit() - column, 0, width); };
+  int64_t count = std::min(width(lanes), getHalf() - first);
+  auto valid = [&](int64_t column) { return std::clamp<int64_t>(getLimit() - column, 0, count); };
   return {a, valid(a), b, valid(b)};
 }
 

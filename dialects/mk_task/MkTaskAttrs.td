@@ -13,7 +13,8 @@ def MkTask_KindClass : I32EnumAttr<"KindClass", "how a kind's work is cut into u
   let cppNamespace = "::mlir::mk_task";
   let description = [{
     * `tiles`: a `mk.linear`; a unit is one weight tile of `2 * lanes` rows, for all tokens;
-    * `columns`: row-wise ops; a unit is `2 * lanes` columns of the result, for all tokens;
+    * `columns`: row-wise ops; a unit is `2 * lanes` columns of the result, or one head where a column needs all of
+      its head, for all tokens;
     * `attend`: a `mk.attend`; a unit is one share of the (range, token block, head) items;
     * `serial`: one unit.
   }];
@@ -64,13 +65,18 @@ def MkTask_SegmentAttr : AttrDef<MkTask_Dialect, "Segment"> {
     not valid. The segment has `outer * n` units. Plain columns use `half = partner = lanes`,
     `stride = 2 * lanes`; rope uses half a head; a gated unit uses `outer = 1` and the whole width as
     `half` and `partner`.
+
+    A unit of a `whole` segment is not cut: its groups have `half` columns each, `n = 1`. That is how a head stays
+    with one task.
   }];
   let parameters = (ins "int64_t":$base, "int64_t":$limit, "int64_t":$outer, "int64_t":$stride, "int64_t":$half,
-                        "int64_t":$partner);
+                        "int64_t":$partner, DefaultValuedParameter<"bool", "false">:$whole);
   let assemblyFormat = "`<` struct(params) `>`";
   let genVerifyDecl = 1;
   let extraClassDeclaration = [{
-    int64_t unitsPerOuter(int64_t lanes) const { return (getHalf() + lanes - 1) / lanes; }
+    /// Columns of a group, if all are valid.
+    int64_t width(int64_t lanes) const { return getWhole() ? getHalf() : lanes; }
+    int64_t unitsPerOuter(int64_t lanes) const { return (getHalf() + width(lanes) - 1) / width(lanes); }
     int64_t units(int64_t lanes) const { return getOuter() * unitsPerOuter(lanes); }
     /// First column of group A of a unit, and the valid columns of its groups A and B.
     struct Groups { int64_t a, validA, b, validB; };

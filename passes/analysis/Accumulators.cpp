@@ -5,13 +5,17 @@
 using namespace mlir;
 using namespace mlir::mk;
 
-std::optional<int64_t> mk::getAccumulatorColumn(LinearOp linear, Value value) {
-  if (auto argument = dyn_cast<BlockArgument>(value))
-    return argument.getOwner()->getParentOp() == linear ? std::optional<int64_t>(0) : std::nullopt;
+std::optional<int64_t> mk::getAccumulatorColumn(Operation *anchor, Value value) {
+  if (auto argument = dyn_cast<BlockArgument>(value)) {
+    if (argument.getOwner()->getParentOp() != anchor)
+      return std::nullopt;
+    auto rowwise = dyn_cast<RowwiseOp>(anchor);
+    return rowwise ? rowwise.getFirstColumn(argument.getArgNumber()) : 0;
+  }
   Operation *op = value.getDefiningOp();
   std::optional<int64_t> lowest;
   for (Value operand : op->getOperands())
-    if (auto column = getAccumulatorColumn(linear, operand))
+    if (auto column = getAccumulatorColumn(anchor, operand))
       lowest = lowest ? std::min(*lowest, *column) : *column;
   if (auto slice = dyn_cast<SliceOp>(op); slice && lowest)
     return *lowest + int64_t(slice.getOffset());

@@ -9,9 +9,10 @@
 
 namespace mlir::mk {
 
-/// The accumulator under column 0 of a value in the epilogue of a product; of partners, the lower
-/// one. Nothing for a value that does not come from the accumulators.
-std::optional<int64_t> getAccumulatorColumn(LinearOp linear, Value value);
+/// The accumulator under column 0 of a value in the epilogue of a product, or the column of the
+/// inputs of an `mk.rowwise` under one in its body; of partners, the lower one. Nothing for a value
+/// that does not come from these.
+std::optional<int64_t> getAccumulatorColumn(Operation *anchor, Value value);
 
 } // namespace mlir::mk
 

@@ -41,6 +41,18 @@ FailureOr<Domain> inferDomain(Operation *op, Domains &domains) {
         domains[result] = domain;
     return domain;
   }
+  if (auto rowwise = dyn_cast<RowwiseOp>(op)) {
+    Domain domain = domains.lookup(rowwise.getInputs().front());
+    for (Value input : rowwise.getInputs())
+      if (domains.lookup(input) != domain)
+        return mismatch(op);
+    if (failed(inferRegion(rowwise.getBody(), domain, domains)))
+      return failure();
+    for (Value result : op->getResults())
+      if (!isa<CacheType>(result.getType()))
+        domains[result] = domain;
+    return domain;
+  }
   std::optional<Domain> domain;
   if (auto select = dyn_cast<SelectRowsOp>(op)) {
     if (domains.lookup(select.getInput()) != Domain::tokens ||

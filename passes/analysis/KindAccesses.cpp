@@ -27,9 +27,27 @@ static ColumnSet withRopePartners(const ColumnSet &set, int64_t headDim, int64_t
   return intersect(normalize(std::move(result)), {{0, width}});
 }
 
+/// Heads of `headDim`, each wholly if one of its columns is in the set.
+static ColumnSet wholeHeads(const ColumnSet &set, int64_t headDim) {
+  ColumnSet result;
+  for (Columns c : set)
+    result.push_back({c.begin / headDim * headDim, (c.end + headDim - 1) / headDim * headDim});
+  return normalize(std::move(result));
+}
+
+/// The `mk.rowwise` whose body has the value as an argument, if any.
+static mk::RowwiseOp getRowwise(Value value) {
+  auto argument = dyn_cast<BlockArgument>(value);
+  return argument ? dyn_cast_or_null<mk::RowwiseOp>(argument.getOwner()->getParentOp()) : nullptr;
+}
+
 ColumnSet KindAccesses::available(Value value) {
   if (value == accumulators)
     return units;
+  if (mk::RowwiseOp rowwise = getRowwise(value)) {
+    int64_t begin = rowwise.getFirstColumn(cast<BlockArgument>(value).getArgNumber());
+    return clip(units, begin, begin + getWidth(value.getType()), -begin);
+  }
   Operation *op = value.getDefiningOp();
   if (!op)
     return whole(value);
@@ -48,7 +66,8 @@ ColumnSet KindAccesses::available(Value value) {
       .Case([&](mk::GluOp glu) {
         return intersect(available(glu.getGate()), available(glu.getUp()));
       })
-      .Case<mk::SiluOp, mk::RopeOp>([&](auto unary) { return available(unary.getInput()); })
+      .Case<mk::SiluOp, mk::RopeOp, mk::HeadNormOp>(
+          [&](auto unary) { return available(unary.getInput()); })
       .Case([&](mk::ArgmaxPartialOp partial) {
         ColumnSet result;
         int64_t block = partial.getBlock(), width = getWidth(partial.getInput().getType());
@@ -72,6 +91,8 @@ void KindAccesses::demand(Value value, const ColumnSet &columns) {
   Operation *op = value.getDefiningOp();
   if (!op) {
     auto argument = cast<BlockArgument>(value);
+    if (mk::RowwiseOp rowwise = getRowwise(value))
+      return demand(rowwise.getInputs()[argument.getArgNumber()], columns);
     if (argument.getOwner() == &body) {
       ColumnSet &set = reads[argument.getArgNumber()];
       set = unite(set, columns);
@@ -91,6 +112,9 @@ void KindAccesses::demand(Value value, const ColumnSet &columns) {
         demand(glu.getUp(), columns);
       })
       .Case([&](mk::SiluOp silu) { demand(silu.getInput(), columns); })
+      .Case([&](mk::HeadNormOp norm) {
+        demand(norm.getInput(), wholeHeads(columns, norm.getHeadDim()));
+      })
       .Case([&](mk::RopeOp rope) {
         int64_t width = getWidth(rope.getInput().getType());
         demand(rope.getInput(), withRopePartners(columns, rope.getHeadDim(), width));
@@ -148,6 +172,13 @@ void KindAccesses::tiles() {
 
 void KindAccesses::columns() {
   for (auto [i, yielded] : llvm::enumerate(body.getTerminator()->getOperands())) {
+    if (auto rowwise = yielded.getDefiningOp<mk::RowwiseOp>()) {
+      Value value = rowwise.getYielded(cast<OpResult>(yielded));
+      ColumnSet columns = available(value);
+      demand(value, columns);
+      write(i, columns);
+      continue;
+    }
     int64_t width = getWidth(yielded.getType());
     ColumnSet columns = intersect(units, {{0, width}});
     if (isa<mk::CacheType>(yielded.getType())) // a unit stores keys and values of equal columns

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 #include "passes/analysis/TileMap.h"
+#include "passes/analysis/Accumulators.h"
 #include "passes/analysis/Diagnostics.h"
 #include "llvm/Support/MathExtras.h"
 
@@ -77,10 +78,11 @@ void TileMap::dump(raw_ostream &os) const {
 namespace {
 
 /// A need of an op, as columns of the accumulators: two ranges of `half` columns, `partner` apart,
-/// again every `stride` columns for `outer` times.
+/// again every `stride` columns for `outer` times. `whole`: they are not cut into units.
 struct Pairing {
   Operation *op;
   int64_t base, outer, stride, half, partner;
+  bool whole = false;
   int64_t limit() const { return base + (outer - 1) * stride + partner + half; }
 };
 
@@ -97,19 +99,21 @@ static Pairing getPlain(Operation *op, int64_t base, int64_t width, int64_t lane
 }
 
 /// The halves of each head side by side, so that no group reaches into the next head.
-static Pairing getHeads(Operation *op, int64_t base, int64_t width, int64_t headDim) {
-  return {op, base, width / headDim, headDim, headDim / 2, headDim / 2};
+static Pairing getHeads(Operation *op, int64_t base, int64_t width, int64_t headDim, bool whole) {
+  return {op, base, width / headDim, headDim, headDim / 2, headDim / 2, whole};
 }
 
-static Pairing getHeads(RopeOp rope, int64_t base) {
-  return getHeads(rope, base, getColumns(rope.getResult()), rope.getHeadDim());
+template <typename HeadsOp> static Pairing getHeads(HeadsOp op, int64_t base, bool whole) {
+  return getHeads(op, base, getColumns(op.getResult()), op.getHeadDim(), whole);
 }
 
 /// Follows the columns of the accumulators: `begins` maps a value to the accumulator column of its
 /// column 0. For a value made of partners that is the column of the lower one.
-static LogicalResult collectNeeds(Block &epilogue, int64_t lanes, Needs &needs) {
+static LogicalResult collectNeeds(Operation *anchor, Block &epilogue, int64_t lanes, Needs &needs) {
   DenseMap<Value, int64_t> begins;
-  begins[epilogue.getArgument(0)] = 0;
+  for (BlockArgument argument : epilogue.getArguments())
+    begins[argument] = *getAccumulatorColumn(anchor, argument);
+  bool whole = isa<RowwiseOp>(anchor); // there is no product to cut, and a norm needs all of a head
   for (Operation &op : epilogue) {
     SmallVector<std::pair<Value, int64_t>> inputs;
     for (Value operand : op.getOperands())
@@ -127,13 +131,16 @@ static LogicalResult collectNeeds(Block &epilogue, int64_t lanes, Needs &needs) 
         needs.cuts.append({at, at + getColumns(value)});
       // A head of the cache has a place of its own; heads of whole groups keep to it anyway.
       if (auto append = dyn_cast<KvAppendOp>(op))
-        if (int64_t headDim = append.getCache().getType().getHeadDim(); headDim % lanes != 0)
+        if (int64_t headDim = append.getCache().getType().getHeadDim();
+            whole || headDim % lanes != 0)
           for (auto [value, at] : inputs)
-            needs.pairings.push_back(getHeads(append, at, getColumns(value), headDim));
+            needs.pairings.push_back(getHeads(append, at, getColumns(value), headDim, whole));
       continue;
     }
     if (auto rope = dyn_cast<RopeOp>(op)) {
-      needs.pairings.push_back(getHeads(rope, begin));
+      needs.pairings.push_back(getHeads(rope, begin, whole));
+    } else if (auto norm = dyn_cast<HeadNormOp>(op); norm && whole) {
+      needs.pairings.push_back(getHeads(norm, begin, whole));
     } else if (auto partial = dyn_cast<ArgmaxPartialOp>(op)) {
       if (int64_t(partial.getBlock()) % (2 * lanes))
         return emitModelError(partial) << "expected a block of whole weight tiles of " << 2 * lanes
@@ -147,8 +154,10 @@ static LogicalResult collectNeeds(Block &epilogue, int64_t lanes, Needs &needs) 
       needs.pairings.push_back(
           {&op, begin, 1, 2 * width, width, std::max(inputs[0].second, other) - begin});
     } else if (!isa<AddOp, MulOp, GluOp, SiluOp>(op)) {
-      return emitModelError(&op) << "cannot follow mk.linear in one task: it needs more columns "
-                                    "than one weight tile has";
+      return emitModelError(&op) << "cannot follow "
+                                 << (whole ? "other row-wise work" : "mk.linear")
+                                 << " in one task: it needs more columns than one "
+                                 << (whole ? "head" : "weight tile") << " has";
     }
     begins[op.getResult(0)] = begin;
   }
@@ -163,8 +172,8 @@ static FailureOr<TileMap> arrange(KindOp kind, Needs &needs, int64_t columns, in
   llvm::sort(cuts);
   TileMap map{lanes, columns, {}};
   auto append = [&](const Pairing &p, int64_t limit) {
-    map.segments.push_back(
-        SegmentAttr::get(kind.getContext(), p.base, limit, p.outer, p.stride, p.half, p.partner));
+    map.segments.push_back(SegmentAttr::get(kind.getContext(), p.base, limit, p.outer, p.stride,
+                                            p.half, p.partner, p.whole));
   };
   int64_t done = 0;
   const Pairing *previous = nullptr;
@@ -208,12 +217,16 @@ FailureOr<TileMap> computeTileMap(KindOp kind, int64_t lanes) {
   if (auto linear = dyn_cast<LinearOp>(anchor)) {
     columns = linear.getOuterSize();
     if (!linear.getEpilogue().empty() &&
-        failed(collectNeeds(linear.getEpilogue().front(), lanes, needs)))
+        failed(collectNeeds(linear, linear.getEpilogue().front(), lanes, needs)))
+      return failure();
+  } else if (auto rowwise = dyn_cast<RowwiseOp>(anchor)) {
+    columns = rowwise.getColumns();
+    if (failed(collectNeeds(rowwise, rowwise.getBody().front(), lanes, needs)))
       return failure();
   } else if (auto append = dyn_cast<KvAppendOp>(anchor)) {
     columns = getColumns(append.getKeys());
     if (int64_t headDim = append.getCache().getType().getHeadDim(); headDim % lanes != 0)
-      needs.pairings.push_back(getHeads(append, 0, columns, headDim));
+      needs.pairings.push_back(getHeads(append, 0, columns, headDim, /*whole=*/false));
   } else {
     if (!anchor->getNumResults() ||
         cast<RankedTensorType>(anchor->getResult(0).getType()).getRank() != 2)
@@ -221,7 +234,9 @@ FailureOr<TileMap> computeTileMap(KindOp kind, int64_t lanes) {
              << "expected rows of columns as its result, to cut them into units";
     columns = getColumns(anchor->getResult(0));
     if (auto rope = dyn_cast<RopeOp>(anchor))
-      needs.pairings.push_back(getHeads(rope, 0));
+      needs.pairings.push_back(getHeads(rope, 0, /*whole=*/false));
+    if (auto norm = dyn_cast<HeadNormOp>(anchor))
+      needs.pairings.push_back(getHeads(norm, 0, /*whole=*/true));
   }
   FailureOr<TileMap> map = arrange(kind, needs, columns, lanes);
   if (failed(map) || failed(map->verify([&] { return emitModelError(anchor); })))

@@ -118,9 +118,13 @@ LogicalResult KindEmitter::bindOperands() {
 }
 
 Value KindEmitter::memoryOf(Value value) {
-  if (auto argument = dyn_cast<BlockArgument>(value))
-    if (auto linear = dyn_cast<LinearOp>(argument.getOwner()->getParentOp()))
+  if (auto argument = dyn_cast<BlockArgument>(value)) {
+    Operation *parent = argument.getOwner()->getParentOp();
+    if (auto linear = dyn_cast<LinearOp>(parent))
       value = linear.getInput();
+    if (auto rowwise = dyn_cast<RowwiseOp>(parent))
+      value = rowwise.getInputs()[argument.getArgNumber()];
+  }
   Value result = memory.lookup(value);
   assert(result && "not a value in memory");
   return result;

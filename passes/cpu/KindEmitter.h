@@ -93,8 +93,11 @@ private:
   Value pullEmbedding(EmbeddingOp op, const Place &place);
   Value pullRope(RopeOp op, const Place &place);
   Value pullCombine(CombineOp op, const Place &place);
+  Value inverseRoot(Value sum, int64_t columns, const APFloat &eps);
   void prepareNorm(RmsNormOp op, Value row);
   void prepareCombine(CombineOp op, Value row);
+  void prepareHeads(mk_task::SegmentAttr segment, Value outer, Value row);
+  Value pullHeadNorm(HeadNormOp op, const Place &place);
   /// Columns that one pull of the value may cover at most, starting at a multiple of it.
   int64_t pullWidth(Value value);
 
@@ -103,7 +106,10 @@ private:
     Value value;  // what the kind yields
     Value memory; // its buffer; null for a cache
   };
-  void forUnits(Value begin, Value end, function_ref<void(UnitGroups, Value unit)> body);
+  void forUnits(Value begin, Value end, function_ref<void(UnitGroups, Value unit)> body,
+                function_ref<void(mk_task::SegmentAttr, Value outer)> enter = nullptr);
+  UnitGroups groupsAt(mk_task::SegmentAttr segment, Value outer, Value within);
+  void forGroups(mk_task::SegmentAttr segment, Value outer, function_ref<void(UnitGroups)> body);
   /// The accumulator (or result) column under column 0 of the value.
   int64_t origin(Value value);
   void storeUnit(Value row, Value unit);
@@ -142,7 +148,7 @@ private:
   DenseMap<Value, mk_task::WeightOp> tiled; // embedding table that lies in tiles
   SmallVector<Output> outputs;
   DenseMap<Operation *, Value>
-      prepared;      // norm -> 1 / rms of the row; combine -> weights of the ranges
+      prepared;      // norm -> 1 / rms of the row or head; combine -> weights of the ranges
   UnitGroups groups; // while an epilogue is emitted
 };
 

@@ -39,6 +39,14 @@ void KindEmitter::prepare(Value value, Value row) {
     prepareCombine(combine, row);
 }
 
+/// 1 / sqrt(mean + eps)
+Value KindEmitter::inverseRoot(Value sum, int64_t columns, const APFloat &eps) {
+  Type scalar = b.getF32Type();
+  Value mean = b.fdiv(sum, b.constant(scalar, double(columns)));
+  Value root = b.create<math::SqrtOp>(b.fadd(mean, b.constant(scalar, eps.convertToDouble())));
+  return b.fdiv(b.constant(scalar, 1.0), root);
+}
+
 /// The sum of squares is kept in `lanes` partial sums, one a lane, joined at the end by halving.
 void KindEmitter::prepareNorm(RmsNormOp op, Value row) {
   int64_t columns = getColumns(op.getInput()), width = pullWidth(op.getInput());
@@ -59,11 +67,42 @@ void KindEmitter::prepareNorm(RmsNormOp op, Value row) {
         b.create<vector::CreateMaskOp>(vector(b.getI1Type(), width), ValueRange(tail.valid));
     sum = b.create<arith::SelectOp>(mask, accumulate(sum, tail), sum);
   }
+  prepared[op] = inverseRoot(b.sumLanes(sum), columns, op.getEps());
+}
+
+/// The norms of one head: as for a row, the sum of squares is kept in one partial sum a lane.
+void KindEmitter::prepareHeads(mk_task::SegmentAttr segment, Value outer, Value row) {
   Type scalar = b.getF32Type();
-  Value mean = b.fdiv(b.sumLanes(sum), b.constant(scalar, double(columns)));
-  Value root =
-      b.create<math::SqrtOp>(b.fadd(mean, b.constant(scalar, op.getEps().convertToDouble())));
-  prepared[op] = b.fdiv(b.constant(scalar, 1.0), root);
+  kind.walk([&](HeadNormOp op) {
+    if (!covers(segment, op.getInput()))
+      return;
+    int64_t shift = -origin(op.getInput());
+    Value sum = b.loop(b.index(0), b.index(segment.getHalf()), b.index(lanes),
+                       b.constant(vector(scalar, lanes), 0.0), [&](Value within, ValueRange sums) {
+                         groups = groupsAt(segment, outer, within);
+                         Value sum = sums[0];
+                         for (auto [column, valid] : {std::pair(groups.a, groups.validA),
+                                                      std::pair(groups.b, groups.validB)}) {
+                           Value x = pull(op.getInput(), {row, column + shift, lanes, valid});
+                           Value next = b.fma(x, x, sum);
+                           if (valid) {
+                             Value mask = b.create<vector::CreateMaskOp>(
+                                 vector(b.getI1Type(), lanes), ValueRange(valid));
+                             next = b.create<arith::SelectOp>(mask, next, sum);
+                           }
+                           sum = next;
+                         }
+                         return SmallVector<Value>{sum};
+                       })[0];
+    prepared[op] = inverseRoot(b.sumLanes(sum), op.getHeadDim(), op.getEps());
+  });
+}
+
+Value KindEmitter::pullHeadNorm(HeadNormOp op, const Place &place) {
+  bool second = place.column + origin(op.getInput()) == groups.b;
+  Column inHead = {groups.within, second ? groups.segment.getPartner() : 0};
+  Value x = b.fmul(pull(op.getInput(), place), b.splat(prepared[op], place.width));
+  return b.fmul(x, load(memoryOf(op.getGain()), place.at(inHead)));
 }
 
 /// For every head the weight of each range: exp(m_r - m) / sum_r exp(m_r - m) l_r.
@@ -192,6 +231,7 @@ Value KindEmitter::pull(Value value, Place place) {
                        Value x = b.fmul(pull(norm.getInput(), place), scale);
                        return b.fmul(x, load(memoryOf(norm.getGain()), place));
                      })
+                     .Case([&](HeadNormOp norm) { return pullHeadNorm(norm, place); })
                      .Case([&](SelectRowsOp select) {
                        Value row = b.toIndex(read(memoryOf(select.getRows()), place.row));
                        return pull(select.getInput(), place.inRow(row));

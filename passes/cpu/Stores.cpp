@@ -13,46 +13,65 @@ using namespace mlir::mk;
 
 /// Walks the units [begin, end) of the kind, segment by segment, so that within a segment all is
 /// regular.
-void KindEmitter::forUnits(Value begin, Value end, function_ref<void(UnitGroups, Value)> body) {
+void KindEmitter::forUnits(Value begin, Value end, function_ref<void(UnitGroups, Value)> body,
+                           function_ref<void(mk_task::SegmentAttr, Value)> enter) {
   int64_t first = 0;
   for (auto segment : kind.getSegmentsAttr().getAsRange<mk_task::SegmentAttr>()) {
     int64_t perOuter = segment.unitsPerOuter(lanes), count = segment.units(lanes);
     Value from = b.max(begin, b.index(first)), to = b.min(end, b.index(first + count));
     b.loop(from, to, b.index(1), [&](Value unit) {
       Value local = b.sub(unit, b.index(first));
+      if (segment.getWhole()) {
+        if (enter)
+          enter(segment, local);
+        forGroups(segment, local, [&](UnitGroups groups) { body(groups, unit); });
+        return;
+      }
       Value within = b.mul(b.rem(local, perOuter), lanes);
-      UnitGroups groups;
-      groups.segment = segment;
-      groups.a = {b.add(b.mul(b.div(local, perOuter), segment.getStride()), within),
-                  segment.getBase()};
-      groups.b = groups.a + segment.getPartner();
-      groups.within = within;
-      // Lanes beyond the half or the limit do not exist; say so only where that can happen.
-      bool cutHalf = segment.getHalf() % lanes != 0;
-      auto valid = [&](Column column) -> Value {
-        int64_t last = (segment.getOuter() - 1) * segment.getStride() + (perOuter - 1) * lanes +
-                       column.constant;
-        bool cutLimit = last + lanes > segment.getLimit();
-        if (!cutHalf && !cutLimit)
-          return nullptr;
-        Value count = b.index(lanes);
-        if (cutHalf)
-          count = b.min(count, b.sub(b.index(segment.getHalf()), within));
-        if (cutLimit)
-          count = b.max(b.index(0), b.min(count, b.sub(b.index(segment.getLimit()), at(column))));
-        return count;
-      };
-      groups.validA = valid(groups.a);
-      groups.validB = valid(groups.b);
-      body(groups, unit);
+      body(groupsAt(segment, b.div(local, perOuter), within), unit);
     });
     first += count;
   }
 }
 
+/// The groups that begin `within` columns into the halves of the segment's part `outer`.
+UnitGroups KindEmitter::groupsAt(mk_task::SegmentAttr segment, Value outer, Value within) {
+  UnitGroups groups;
+  groups.segment = segment;
+  groups.a = {b.add(b.mul(outer, segment.getStride()), within), segment.getBase()};
+  groups.b = groups.a + segment.getPartner();
+  groups.within = within;
+  // Lanes beyond the half or the limit do not exist; say so only where that can happen.
+  bool cutHalf = segment.getHalf() % lanes != 0;
+  int64_t perOuter = llvm::divideCeil(segment.getHalf(), lanes);
+  auto valid = [&](Column column) -> Value {
+    int64_t last =
+        (segment.getOuter() - 1) * segment.getStride() + (perOuter - 1) * lanes + column.constant;
+    bool cutLimit = last + lanes > segment.getLimit();
+    if (!cutHalf && !cutLimit)
+      return nullptr;
+    Value count = b.index(lanes);
+    if (cutHalf)
+      count = b.min(count, b.sub(b.index(segment.getHalf()), within));
+    if (cutLimit)
+      count = b.max(b.index(0), b.min(count, b.sub(b.index(segment.getLimit()), at(column))));
+    return count;
+  };
+  groups.validA = valid(groups.a);
+  groups.validB = valid(groups.b);
+  return groups;
+}
+
+/// Walks the groups of a part of a segment that is one unit.
+void KindEmitter::forGroups(mk_task::SegmentAttr segment, Value outer,
+                            function_ref<void(UnitGroups)> body) {
+  b.loop(b.index(0), b.index(segment.getHalf()), b.index(lanes),
+         [&](Value within) { body(groupsAt(segment, outer, within)); });
+}
+
 int64_t KindEmitter::origin(Value value) {
-  auto linear = dyn_cast<LinearOp>(kind.getAnchor());
-  return linear ? getAccumulatorColumn(linear, value).value_or(0) : 0;
+  Operation *anchor = kind.getAnchor();
+  return isa<LinearOp, RowwiseOp>(anchor) ? getAccumulatorColumn(anchor, value).value_or(0) : 0;
 }
 
 bool KindEmitter::covers(mk_task::SegmentAttr segment, Value value) {
@@ -180,6 +199,8 @@ void KindEmitter::storeCache(KvAppendOp op, Value row) {
 void KindEmitter::storeUnit(Value row, Value unit) {
   for (Output &output : outputs) {
     Value value = output.value;
+    if (auto rowwise = value.getDefiningOp<RowwiseOp>())
+      value = rowwise.getYielded(cast<OpResult>(value));
     if (auto linear = value.getDefiningOp<LinearOp>()) {
       unsigned number = cast<OpResult>(value).getResultNumber();
       value = linear.getEpilogue().empty()
@@ -214,10 +235,13 @@ LogicalResult KindEmitter::emitColumns() {
       } else {
         prepare(output.value, row);
       }
-    forUnits(begin, end, [&](UnitGroups unitGroups, Value unit) {
-      groups = unitGroups;
-      storeUnit(row, unit);
-    });
+    forUnits(
+        begin, end,
+        [&](UnitGroups unitGroups, Value unit) {
+          groups = unitGroups;
+          storeUnit(row, unit);
+        },
+        [&](mk_task::SegmentAttr segment, Value head) { prepareHeads(segment, head, row); });
   });
   return success();
 }

@@ -19,14 +19,34 @@ static Value roundTo(Type element, Value rows, OpBuilder &builder) {
   if (rows.getType() == type)
     return rows;
   Operation *op = rows.getDefiningOp();
-  if (!isa_and_nonnull<RopeOp, SliceOp, AddOp, MulOp>(op))
+  if (!isa_and_nonnull<RopeOp, HeadNormOp, SliceOp, AddOp, MulOp>(op))
     return builder.create<SliceOp>(rows.getLoc(), type, rows, /*offset=*/0);
   Operation *copy = builder.clone(*op);
   copy->getResult(0).setType(type);
   return copy->getResult(0);
 }
 
-// The rows that the cache value stores in this step, beside it: results of the linear that stores
+// What an op with a region computes, last: the epilogue of a linear, or the body of a rowwise.
+static Operation *getYield(Operation *op) {
+  if (auto rowwise = dyn_cast_or_null<RowwiseOp>(op))
+    return rowwise.getBody().front().getTerminator();
+  auto linear = dyn_cast_or_null<LinearOp>(op);
+  return linear && !linear.getEpilogue().empty() ? linear.getEpilogue().front().getTerminator()
+                                                 : nullptr;
+}
+
+static Operation *takeOver(Operation *op) {
+  if (auto linear = dyn_cast<LinearOp>(op))
+    return takeOver(linear);
+  auto rowwise = cast<RowwiseOp>(op);
+  auto taker = OpBuilder(op).create<RowwiseOp>(op->getLoc(), getYield(op)->getOperandTypes(),
+                                               rowwise.getInputs());
+  taker->setDiscardableAttrs(op->getDiscardableAttrDictionary());
+  taker.getBody().takeBody(rowwise.getBody());
+  return taker;
+}
+
+// The rows that the cache value stores in this step, beside it: results of the op that stores
 // them, or plain values. None if it is as the step found it.
 static SmallVector<Value> storedRows(Value cache) {
   auto element = cast<CacheType>(cache.getType()).getElementType();
@@ -35,12 +55,10 @@ static SmallVector<Value> storedRows(Value cache) {
     return {roundTo(element, append.getKeys(), builder),
             roundTo(element, append.getValues(), builder)};
   }
-  auto linear = cache.getDefiningOp<LinearOp>();
-  if (!linear || linear.getEpilogue().empty())
-    return {};
-  Operation *yield = linear.getEpilogue().front().getTerminator();
+  Operation *op = cache.getDefiningOp(), *yield = getYield(op);
   auto append =
-      yield->getOperand(cast<OpResult>(cache).getResultNumber()).getDefiningOp<KvAppendOp>();
+      yield ? yield->getOperand(cast<OpResult>(cache).getResultNumber()).getDefiningOp<KvAppendOp>()
+            : KvAppendOp();
   if (!append)
     return {};
   OpBuilder builder(yield);
@@ -48,9 +66,9 @@ static SmallVector<Value> storedRows(Value cache) {
   yielded.push_back(roundTo(element, append.getKeys(), builder));
   yielded.push_back(roundTo(element, append.getValues(), builder));
   yield->setOperands(yielded);
-  LinearOp wider = takeOver(linear);
-  linear->replaceAllUsesWith(wider->getResults().drop_back(2));
-  linear.erase();
+  Operation *wider = takeOver(op);
+  op->replaceAllUsesWith(wider->getResults().drop_back(2));
+  op->erase();
   return SmallVector<Value>(wider->getResults().take_back(2));
 }
 

@@ -21,8 +21,8 @@ static bool isOnlyReadRounded(Value value) {
 }
 
 static bool canRound(Operation *op) {
-  return isa_and_nonnull<EmbeddingOp, RmsNormOp, RopeOp, SelectRowsOp, AddOp, MulOp, SiluOp, GluOp,
-                         CombineOp>(op);
+  return isa_and_nonnull<EmbeddingOp, RmsNormOp, HeadNormOp, RopeOp, SelectRowsOp, AddOp, MulOp,
+                         SiluOp, GluOp, CombineOp>(op);
 }
 
 static void narrow(Value value) {

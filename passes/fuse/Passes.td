@@ -237,6 +237,32 @@ def FuseRope : Mk_FusePass<"mk-fuse-rope"> {
   }];
 }
 
+def FuseHeads : Mk_FusePass<"mk-fuse-heads"> {
+  let summary = "norms of heads, rotation and store of keys and values as one task";
+  let description = [{
+    An `mk.head_norm` needs the sum over its head before it has a column, so it cannot stand on the accumulators of
+    a tile, nor can the rotation after it, nor the store of rotated keys. Instead these ops, for the queries, keys and
+    values of one projection, become one `mk.rowwise`: one more task after the projection, not five in a row.
+
+    Ops join that work on heads of the same size and read results of one op, or of each other. A norm with nobody to
+    join stays as it is, as do ops without a norm among them.
+
+    **Requires** `mk-fuse-slice`, `mk-fuse-rope`. **Ensures** results are bitwise what they were.
+
+    ```mlir
+    %n = mk.head_norm %k, %h {head_dim = 16 : i64, eps = 1.0e-6 : f64} : (tensor<?x32xf32>, tensor<16xf32>) -> tensor<?x32xf32>
+    %r = mk.rope %n, %positions, %f {head_dim = 16 : i64} : (tensor<?x32xf32>, tensor<?xi32>, tensor<8xf32>) -> tensor<?x32xf32>
+    // becomes
+    %r = mk.rowwise %k : (tensor<?x32xf32>) -> tensor<?x32xf32> {
+    ^bb0(%row: tensor<?x32xf32>):
+      %n = mk.head_norm %row, %h {head_dim = 16 : i64, eps = 1.0e-6 : f64} : (tensor<?x32xf32>, tensor<16xf32>) -> tensor<?x32xf32>
+      %0 = mk.rope %n, %positions, %f {head_dim = 16 : i64} : (tensor<?x32xf32>, tensor<?xi32>, tensor<8xf32>) -> tensor<?x32xf32>
+      mk.yield %0 : tensor<?x32xf32>
+    }
+    ```
+  }];
+}
+
 def FuseGlu : Mk_FusePass<"mk-fuse-glu"> {
   let summary = "gate in the epilogue of the gate and up projection";
   let description = [{
@@ -333,7 +359,7 @@ def ForwardKv : Mk_FusePass<"mk-forward-kv"> {
     that it does not depend on the stores: of the cache it only reads what was there when the step began. The rows have
     the cache's type, hence the same bits.
 
-    **Requires** `mk-split-attention`, `mk-fuse-rope`. **Ensures** `new_rows` on every `mk.attend` whose cache this
+    **Requires** `mk-split-attention`, `mk-fuse-rope`, `mk-fuse-heads`. **Ensures** `new_rows` on every `mk.attend` whose cache this
     step appends to. For a GPU.
 
     ```mlir

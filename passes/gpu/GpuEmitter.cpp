@@ -99,9 +99,13 @@ LogicalResult GpuEmitter::bindOperands() {
 }
 
 GpuEmitter::Memory &GpuEmitter::memoryOf(Value value) {
-  if (auto argument = dyn_cast<BlockArgument>(value))
-    if (auto linear = dyn_cast<LinearOp>(argument.getOwner()->getParentOp()))
+  if (auto argument = dyn_cast<BlockArgument>(value)) {
+    Operation *parent = argument.getOwner()->getParentOp();
+    if (auto linear = dyn_cast<LinearOp>(parent))
       value = linear.getInput();
+    if (auto rowwise = dyn_cast<RowwiseOp>(parent))
+      value = rowwise.getInputs()[argument.getArgNumber()];
+  }
   auto found = memory.find(value);
   assert(found != memory.end() && "not a value in memory");
   return found->second;

@@ -130,6 +130,7 @@ private:
   int64_t origin(Value value);
   bool covers(Value value);
   void storeUnit(Value row, Value second);
+  void storeHalf(Value row, bool isSecond);
   void clearColumns(const Memory &memory, Value row, Value column, Value valid);
   void storeColumn(Value value, const Memory &memory, Value row, Column column, Value valid);
   void storeCache(KvAppendOp op, Value row, bool second);
@@ -139,6 +140,16 @@ private:
   /// What `loadEarly` has for this segment: by value or operation. Empty: nothing.
   SmallVector<Value> earlyOf(const void *key);
   FailureOr<RingPlace> emitColumns();
+
+  // GpuHeads.cpp
+  bool hasHeads();
+  void enterPart(const UnitGroups &head, Value lane, int64_t part);
+  void loadBeside(Value row);
+  Value rowsUnderHead();
+  void storeHead(Value row, Value lane);
+  Value pullHeadNorm(HeadNormOp op, Value row, Column column);
+  Value inverseRoot(Value sum, int64_t columns, const APFloat &eps);
+  FailureOr<RingPlace> emitHeads();
 
   // GpuLinear.cpp
   FailureOr<RingPlace> emitLinear();
@@ -190,6 +201,8 @@ private:
   llvm::MapVector<std::pair<mk_task::SegmentAttr, const void *>, Early> early;
   std::function<Value(int64_t half)> accumulator; // column of group A or B of this thread
   std::array<Value, 2> accumulators;              // while a unit is stored: both, if used
+  DenseMap<Value, std::array<Value, 2>> held;     // rows: their columns of groups A and B
+  DenseMap<Operation *, Value> headScales;        // mk.head_norm: 1 / rms of the head
 };
 
 } // namespace mlir::mk

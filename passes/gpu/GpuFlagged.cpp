@@ -147,16 +147,18 @@ void GpuEmitter::clearUnits() {
   if (llvm::none_of(outputs,
                     [](Output &output) { return output.memory && output.memory->flagged; }))
     return;
-  Value begin = field("begin"), quarters = b.mul(b.sub(field("end"), begin), 4);
+  auto segments = kind.getSegmentsAttr().getAsRange<mk_task::SegmentAttr>();
+  int64_t width = (*segments.begin()).width(2); // of a group; of heads all are alike
+  Value begin = field("begin"), quarters = b.mul(b.sub(field("end"), begin), 2 * width);
   auto size =
       kind.getDomain() == mk_task::Domain::tokens ? SharedLayout::tokens : SharedLayout::rows;
   Value all = b.mul(sizeOf(size, /*before=*/true), quarters);
   b.loop(thread, all, b.index(kConsumers), [&](Value i) {
     auto [row, inRow] = b.divide32(i, quarters);
-    Value unit = b.add(begin, b.div(inRow, 4)), quarter = b.rem(inRow, 4);
+    Value unit = b.add(begin, b.div(inRow, 2 * width)), quarter = b.rem(inRow, 2 * width);
     clearing = true;
-    forSegments(unit, b.rem(quarter, 2), [&, row = row] {
-      storeUnit(row, b.create<arith::CmpIOp>(arith::CmpIPredicate::uge, quarter, b.index(2)));
+    forSegments(unit, b.rem(quarter, width), [&, row = row] {
+      storeUnit(row, b.create<arith::CmpIOp>(arith::CmpIPredicate::uge, quarter, b.index(width)));
     });
     clearing = false;
   });

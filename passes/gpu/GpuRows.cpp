@@ -17,6 +17,8 @@ Value GpuEmitter::pull(Value value, Value row, Column column) {
     return loaded[0];
   Operation *op = value.getDefiningOp();
   if (!op) {
+    if (auto columns = held.find(value); columns != held.end())
+      return columns->second[column + origin(value) == groups.b];
     auto argument = cast<BlockArgument>(value);
     if (auto linear = dyn_cast<LinearOp>(argument.getOwner()->getParentOp())) {
       if (argument.getParentRegion() == &linear.getPrologue())
@@ -46,6 +48,7 @@ Value GpuEmitter::pull(Value value, Value row, Column column) {
           .Case([&](SelectRowsOp select) {
             return pull(select.getInput(), readIndex(select.getRows(), row), column);
           })
+          .Case([&](HeadNormOp norm) { return pullHeadNorm(norm, row, column); })
           .Case([&](RopeOp rope) { return pullRope(rope, row, column); })
           .Case([&](EmbeddingOp embedding) { return pullEmbedding(embedding, row, column); })
           .Case([&](CombineOp combine) { return pullCombine(combine, row, column); });

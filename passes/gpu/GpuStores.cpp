@@ -24,7 +24,8 @@ void GpuEmitter::eachSegment(Value unit, Value inGroup, function_ref<void(Value 
                                        b.index(count));
     {
       Value local = b.sub(unit, b.index(first));
-      Value within = b.add(b.mul(b.rem(local, perOuter), kLanes), inGroup);
+      int64_t width = segment.width(kLanes);
+      Value within = b.add(b.mul(b.rem(local, perOuter), width), inGroup);
       groups = {};
       groups.segment = segment;
       groups.a = {b.add(b.mul(b.div(local, perOuter), segment.getStride()), within),
@@ -32,10 +33,10 @@ void GpuEmitter::eachSegment(Value unit, Value inGroup, function_ref<void(Value 
       groups.b = groups.a + segment.getPartner();
       groups.within = within;
       auto valid = [&](Column column) -> Value {
-        int64_t last = (segment.getOuter() - 1) * segment.getStride() + perOuter * kLanes - 1 +
-                       column.constant;
+        int64_t last =
+            (segment.getOuter() - 1) * segment.getStride() + perOuter * width - 1 + column.constant;
         Value result;
-        if (segment.getHalf() % kLanes)
+        if (segment.getHalf() % width)
           result = b.less(within, b.index(segment.getHalf()));
         if (last >= segment.getLimit()) {
           Value below = b.less(at(column), b.index(segment.getLimit()));
@@ -57,8 +58,8 @@ void GpuEmitter::forSegments(Value unit, Value inGroup, function_ref<void()> bod
 }
 
 int64_t GpuEmitter::origin(Value value) {
-  auto linear = dyn_cast<LinearOp>(kind.getAnchor());
-  return linear ? getAccumulatorColumn(linear, value).value_or(0) : 0;
+  Operation *anchor = kind.getAnchor();
+  return isa<LinearOp, RowwiseOp>(anchor) ? getAccumulatorColumn(anchor, value).value_or(0) : 0;
 }
 
 bool GpuEmitter::covers(Value value) {
@@ -207,63 +208,73 @@ void GpuEmitter::storeCache(KvAppendOp op, Value row, bool second) {
   }
 }
 
-/// Stores what this thread has of every output of the unit; `second`: its column is in group B.
-void GpuEmitter::storeUnit(Value row, Value second) {
-  auto half = [&](bool isSecond) {
-    // What several outputs need is computed once, in front of them; what none needs is dead code.
-    auto before = early;
-    if (!clearing && accumulator) {
-      accumulators = {accumulator(0), accumulator(1)};
-      for (auto &[key, entry] : early)
-        if (entry.body && key.first == groups.segment) {
-          entry.values = earlyOf(key.second);
-          entry.body = nullptr;
-        }
-    }
-    for (Output &output : outputs) {
-      Value value = output.value;
-      Column column = isSecond ? groups.b : groups.a;
-      Value valid = isSecond ? groups.validB : groups.validA;
-      if (clearing && !(output.memory && output.memory->flagged))
-        continue;
-      if (auto linear = value.getDefiningOp<LinearOp>()) {
-        unsigned number = cast<OpResult>(value).getResultNumber();
-        if (linear.getEpilogue().empty()) {
-          if (clearing) {
-            clearColumns(*output.memory, row, at(column), valid);
-            continue;
-          }
-          auto put = [&] { store(accumulators[isSecond], *output.memory, row, at(column)); };
-          valid ? b.when(valid, put) : put();
+/// Stores what this thread has of every output in one group of the unit.
+void GpuEmitter::storeHalf(Value row, bool isSecond) {
+  // What several outputs need is computed once, in front of them; what none needs is dead code.
+  auto before = early;
+  if (!clearing && accumulator) {
+    accumulators = {accumulator(0), accumulator(1)};
+    for (auto &[key, entry] : early)
+      if (entry.body && key.first == groups.segment) {
+        entry.values = earlyOf(key.second);
+        entry.body = nullptr;
+      }
+  }
+  for (Output &output : outputs) {
+    Value value = output.value;
+    Column column = isSecond ? groups.b : groups.a;
+    Value valid = isSecond ? groups.validB : groups.validA;
+    if (clearing && !(output.memory && output.memory->flagged))
+      continue;
+    if (auto rowwise = value.getDefiningOp<RowwiseOp>())
+      value = rowwise.getYielded(cast<OpResult>(value));
+    if (auto linear = value.getDefiningOp<LinearOp>()) {
+      unsigned number = cast<OpResult>(value).getResultNumber();
+      if (linear.getEpilogue().empty()) {
+        if (clearing) {
+          clearColumns(*output.memory, row, at(column), valid);
           continue;
         }
-        value = linear.getEpilogue().front().getTerminator()->getOperand(number);
-      }
-      if (value.getDefiningOp<ArgmaxPartialOp>())
-        continue; // joins the threads of a unit: GpuEmitter::storeArgmax
-      if (auto append = value.getDefiningOp<KvAppendOp>()) {
-        storeCache(append, row, isSecond);
+        auto put = [&] { store(accumulators[isSecond], *output.memory, row, at(column)); };
+        valid ? b.when(valid, put) : put();
         continue;
       }
-      // Group B has no column of its own in a value that joined the two (glu).
-      if (!covers(value) || (isSecond && column.constant - origin(value) >= getColumns(value)))
-        continue;
-      if (clearing)
-        clearColumns(*output.memory, row, at(column + -origin(value)), valid);
-      else
-        storeColumn(value, *output.memory, row, column, valid);
+      value = linear.getEpilogue().front().getTerminator()->getOperand(number);
     }
-    accumulators = {};
-    early = before;
-  };
-  b.when(second, [&] { half(true); }, [&] { half(false); });
+    if (value.getDefiningOp<ArgmaxPartialOp>())
+      continue; // joins the threads of a unit: GpuEmitter::storeArgmax
+    if (auto append = value.getDefiningOp<KvAppendOp>()) {
+      storeCache(append, row, isSecond);
+      continue;
+    }
+    // Group B has no column of its own in a value that joined the two (glu).
+    if (!covers(value) || (isSecond && column.constant - origin(value) >= getColumns(value)))
+      continue;
+    if (clearing)
+      clearColumns(*output.memory, row, at(column + -origin(value)), valid);
+    else
+      storeColumn(value, *output.memory, row, column, valid);
+  }
+  accumulators = {};
+  early = before;
+}
+
+/// The group of this thread's column; `second`: it is group B.
+void GpuEmitter::storeUnit(Value row, Value second) {
+  b.when(
+      second, [&] { storeHalf(row, /*isSecond=*/true); },
+      [&] { storeHalf(row, /*isSecond=*/false); });
 }
 
 FailureOr<RingPlace> GpuEmitter::emitColumns() {
-  for (Operation &op : kind.getBody().front().without_terminator())
+  Operation *anchor = kind.getAnchor();
+  Region &body = isa<RowwiseOp>(anchor) ? cast<RowwiseOp>(anchor).getBody() : kind.getBody();
+  for (Operation &op : body.front().without_terminator())
     if (!isa<SliceOp, AddOp, MulOp, SiluOp, GluOp, RopeOp, SelectRowsOp, EmbeddingOp, CombineOp,
-             KvAppendOp>(op))
+             KvAppendOp, HeadNormOp>(op))
       return refuse(&op, "has no body of its own: it is expected before or after a product");
+  if (hasHeads())
+    return emitHeads();
   clearUnits();
   Value begin = field("begin"), units = b.sub(field("end"), begin);
   Value count = b.mul(b.mul(units, rowCount()), 2 * kLanes);

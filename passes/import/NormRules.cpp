@@ -73,16 +73,30 @@ static std::optional<Meaning> scaleRows(Conversion &conversion, Operation *op) {
   return std::nullopt;
 }
 
+/// A norm over the last of several column axes: each head for itself, whatever the order of the
+/// others.
+static std::optional<Meaning> normalizeHeads(Conversion &conversion, Operation *op,
+                                             const Meaning &rows, StringAttr gain, double epsilon) {
+  const Axis &head = rows.view.axes.back();
+  if (!(head == Axis::columns(head.size, 1)) || head.size % 2 != 0) {
+    conversion.note("the norm of a head must run over an even number of neighbouring columns");
+    return std::nullopt;
+  }
+  Value input = conversion.getRows(rows, op->getLoc());
+  if (!input)
+    return std::nullopt;
+  Value result = conversion.create<HeadNormOp>(
+      op->getLoc(), input.getType(), input, conversion.getWeight(gain, op->getLoc()),
+      conversion.getI64(head.size), conversion.getF64(epsilon));
+  return conversion.makeRows(result, rows.view.axes, rows.view.domain);
+}
+
 static std::optional<Meaning> normalize(Conversion &conversion, Operation *op, const RowView &view,
                                         StringAttr gain, double epsilon) {
   Meaning rows = conversion.makeRows(view.value, view.axes, view.domain);
   rows.view.offset = view.offset;
-  std::optional<int64_t> columns = countNeighbouringColumns(view.axes);
-  if (columns != view.axes.back().size) {
-    conversion.note("the norm must run over all columns of a row, not over " +
-                    Twine(view.axes.back().size) + " of " + Twine(columns.value_or(0)));
-    return std::nullopt;
-  }
+  if (countNeighbouringColumns(view.axes) != view.axes.back().size)
+    return normalizeHeads(conversion, op, rows, gain, epsilon);
   Value input = conversion.getPlainRows(rows, op->getLoc());
   if (!input)
     return std::nullopt;

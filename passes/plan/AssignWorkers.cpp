@@ -101,6 +101,19 @@ static int64_t getGranule(KindOp kind, int64_t lanes) {
   return granule;
 }
 
+/// Whether enough work is in a family of the class columns to spread it. A head is more than a unit
+/// of a few columns: heads are spread even where there are more workers.
+static bool isWorthSpreading(KindOp kind, const CostModel &cost) {
+  int64_t workers = cost.target.getWorkers(), units = *kind.getUnits();
+  ArrayAttr segments = kind.getSegmentsAttr();
+  bool heads = segments && llvm::all_of(segments.getAsRange<SegmentAttr>(),
+                                        [](SegmentAttr segment) { return segment.getWhole(); });
+  if (units < workers && !heads)
+    return false;
+  double most = cost.unit(kind, cost.maxRows(kind)) * units;
+  return cost.target.isGpu() || most / std::min(units, workers) > cost.event();
+}
+
 static SmallVector<int64_t> onOneWorker(int64_t units, size_t worker, size_t workers) {
   SmallVector<int64_t> bounds(workers + 1, 0);
   std::fill(bounds.begin() + worker + 1, bounds.end(), units);
@@ -125,7 +138,7 @@ static FailureOr<Assignment> assign(ProgramOp program, const CostModel &cost) {
       return family.emitOpError() << "expected units on kind " << family.getKindAttr()
                                   << "; run mk-tile first";
     int64_t units = *kind.getUnits();
-    double unit = cost.unit(kind, /*rows=*/1), most = cost.unit(kind, cost.maxRows(kind)) * units;
+    double unit = cost.unit(kind, /*rows=*/1);
     Cut cut{family, units, {}};
     if (kind.getKindClass() == KindClass::tiles) {
       int64_t granule = getGranule(kind, cost.target.getLanes());
@@ -138,8 +151,7 @@ static FailureOr<Assignment> assign(ProgramOp program, const CostModel &cost) {
       unit /= granule;
       assignment.tolerance += 2 * unit * (granule - 1);
     } else if (kind.getKindClass() == KindClass::attend ||
-               (kind.getKindClass() == KindClass::columns && units >= int64_t(workers) &&
-                (cost.target.isGpu() || most / workers > cost.event()))) {
+               (kind.getKindClass() == KindClass::columns && isWorthSpreading(kind, cost))) {
       // Its work is in steps with many rows: those are balanced, not the step with one row.
       for (size_t w = 0; w <= workers; ++w)
         cut.bounds.push_back(units * w / workers);

@@ -127,11 +127,13 @@ FlatSymbolRefAttr Former::placeResult(OpResult result, StringRef family, bool nu
     // The cache that grew: back through the append to a value that has its place.
     Value cache = result;
     while (!places.contains(cache)) {
-      auto append = cache.getDefiningOp<KvAppendOp>();
-      auto linear = cache.getDefiningOp<LinearOp>();
-      cache = append ? append.getCache()
-                     : linear.getEpilogue().front().getTerminator()->getOperand(
-                           cast<OpResult>(cache).getResultNumber());
+      if (auto append = cache.getDefiningOp<KvAppendOp>())
+        cache = append.getCache();
+      else if (auto rowwise = cache.getDefiningOp<RowwiseOp>())
+        cache = rowwise.getYielded(cast<OpResult>(cache));
+      else
+        cache = cache.getDefiningOp<LinearOp>().getEpilogue().front().getTerminator()->getOperand(
+            cast<OpResult>(cache).getResultNumber());
     }
     FlatSymbolRefAttr symbol = places[cache].symbol;
     places[result] = {symbol, ++cacheVersions[symbol]};

@@ -14,6 +14,10 @@ std::string describe(Operation *op) {
     if (part == op || !isa<SliceOp, YieldOp>(part))
       words.insert(part->getName().stripDialect());
   };
+  if (auto rowwise = dyn_cast<RowwiseOp>(op)) {
+    rowwise.getBody().walk(add);
+    return llvm::join(words, "_");
+  }
   auto linear = dyn_cast<LinearOp>(op);
   if (linear)
     linear.getPrologue().walk(add);

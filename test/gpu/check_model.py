@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from gpu import suite
 from gpu.suite import Figures, Report, require
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 
 TOKENS, NEW = 40, 32
 MOST = 0.015  # relative L2 distance of the logits; a wrong column or a stale row is ten times that
@@ -37,10 +37,10 @@ def checks(report: Report, folder: Path) -> None:
 
 
 def check_package(report: Report, package: Path, config: Path) -> None:
-    """A program compiled from the folder of that Llama configuration."""
+    """A program compiled from the folder of that configuration."""
     fields = json.loads(config.read_text())
     ignored = ("architectures", "transformers_version", "dtype")
-    model = made_up(LlamaConfig(**{name: value for name, value in fields.items() if name not in ignored}))
+    model = made_up(AutoConfig.for_model(**{name: value for name, value in fields.items() if name not in ignored}))
     weights = {name: value.detach() for name, value in model.state_dict().items()}
     if model.config.tie_word_embeddings:
         del weights["lm_head.weight"]
@@ -87,7 +87,7 @@ def check_repeat(engine: Any) -> Figures:
 def check_precision(engine: Any, model: Any) -> Figures:
     """Against float32, no worse than PyTorch's own bfloat16: relative L2 distance, and KL divergence of the next
     token's distribution in nats, the mean of all tokens."""
-    peer = LlamaForCausalLM._from_config(model.config, dtype=torch.bfloat16, attn_implementation="sdpa")
+    peer = type(model)._from_config(model.config, dtype=torch.bfloat16, attn_implementation="sdpa")
     peer.load_state_dict(model.state_dict())
     peer = peer.cuda().eval()
     exact, ours, theirs = [], [], []
@@ -146,9 +146,9 @@ def answers(model: Any, ids: Array) -> Array:
     return found
 
 
-def made_up(config: LlamaConfig) -> Any:
+def made_up(config: Any) -> Any:
     torch.manual_seed(0)
-    model = LlamaForCausalLM(config).float().eval().cuda()
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval().cuda()
     model.config._attn_implementation = "eager"
     with torch.no_grad():
         for weight in model.parameters():

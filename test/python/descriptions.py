@@ -109,6 +109,8 @@ def results_of(snippet: str) -> dict[str, str]:
     found: dict[str, str] = {}
     joined = re.sub(r"\n\s+: ", " : ", snippet)
     for names, rest in re.findall(r"^(%[\w, %]+) = (.*)", joined, re.MULTILINE):
-        types = re.sub(r" (prologue|epilogue) \{.*", "", rest.rpartition(" -> ")[2] if " -> " in rest else "")
+        types = re.sub(
+            r" ((prologue|epilogue) )?\{$", "", rest.rpartition(" -> ")[2] if " -> " in rest else ""
+        )
         found.update(zip(names.split(", "), split_types(types.strip().strip("()")), strict=False))
     return found

@@ -14,7 +14,10 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class Shape:
-    """The sizes of a Llama; `ratio` query heads share a KV head, `rotary` scales the sines and cosines."""
+    """The sizes of a Llama; `ratio` query heads share a KV head, `rotary` scales the sines and cosines.
+
+    `head_norm`: each head of the queries and keys has a norm before its rotation, as in Qwen3.
+    """
 
     hidden: int = 48
     heads: int = 2
@@ -26,6 +29,7 @@ class Shape:
     tied: bool = True
     bias: bool = False
     rotary: float = 1.0
+    head_norm: bool = False
 
     @property
     def query(self) -> int:
@@ -76,6 +80,11 @@ class Llama:
             )
             for part, width in (("q", s.query), ("k", s.key), ("v", s.key))
         )
+        if s.head_norm:
+            query, key = (
+                self._head_norm(x, f"{name}.{part}_norm", width)
+                for x, part, width in ((query, "q", s.query), (key, "k", s.key))
+            )
         rope = f"{{head_dim = {s.head_dim} : i64, scale = {s.rotary!r} : f64}}"
         query = self._op("rope", [query, "%positions", frequencies], s.query, rope)
         key = self._op("rope", [key, "%positions", frequencies], s.key, rope)
@@ -101,6 +110,12 @@ class Llama:
     def _norm(self, x: str, name: str) -> str:
         gain = self._vector(name, self.shape.hidden, 0.5, 1.5)
         return self._op("rms_norm", [x, gain], self.shape.hidden, "{eps = 1.0e-5 : f64}")
+
+    def _head_norm(self, x: str, name: str, width: int) -> str:
+        gain = self._vector(name, self.shape.head_dim, 0.5, 1.5)
+        return self._op(
+            "head_norm", [x, gain], width, f"{{head_dim = {self.shape.head_dim} : i64, eps = 1.0e-6 : f64}}"
+        )
 
     def _linear(self, x: str, weight: str, width: int, bias: str = "") -> str:
         result = self._name(f"tensor<?x{width}xf32>")

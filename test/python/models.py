@@ -41,6 +41,13 @@ def tiny_llama(*, tied: bool = False, llama3_rope: bool = False, seed: int = 0, 
     return randomize(LlamaForCausalLM(LlamaConfig(**fields)), seed)
 
 
+def tiny_qwen3(*, tied: bool = False, seed: int = 0, **config: Any) -> Any:
+    """A Qwen3ForCausalLM of the same sizes: a norm for each head of the queries and keys."""
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    return randomize(Qwen3ForCausalLM(Qwen3Config(**{**TINY, "tie_word_embeddings": tied, **config})), seed)
+
+
 def randomize(model: Any, seed: int = 0) -> Any:
     """Fills the parameters: matrices so that activations keep their size, vectors (norms, biases) in 0.5 .. 1.5."""
     import torch

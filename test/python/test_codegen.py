@@ -170,6 +170,10 @@ CASES: dict[str, tuple[Shape, dict[str, Any]]] = {
     "v4": (Shape(hidden=56, head_dim=64, ratio=2), {"target": "x86-64-v4"}),
     "v4-bf16": (Shape(hidden=45, inner=33, vocabulary=33), {"target": "x86-64-v4", "dtype": "bfloat16", "page": 64,
                 "split": 64}),
+    "head-norms": (Shape(head_norm=True, bias=True), {"workers": 3}),
+    "head-norms-24": (Shape(head_dim=24, ratio=3, head_norm=True), {"dtype": "bfloat16"}),
+    "head-norms-12": (Shape(head_dim=12, heads=1, ratio=1, head_norm=True), {"workers": 7}),
+    "head-norms-v3": (Shape(head_dim=40, head_norm=True), {"target": "x86-64-v3", "dtype": "bfloat16"}),
     "many-rows": (Shape(layers=1, ratio=1), {"max_tokens": 7, "max_rows": 5, "workers": 1}),
 }  # fmt: skip
 
@@ -221,6 +225,7 @@ def test_a_random_shape_agrees_with_the_interpreter(seed: int) -> None:
         layers=int(rng.integers(1, 3)),
         tied=bool(rng.integers(2)),
         bias=bool(rng.integers(2)),
+        head_norm=bool(rng.integers(2)),
     )
     dtype = str(rng.choice(["float32", "bfloat16"]))
     check(
@@ -231,9 +236,11 @@ def test_a_random_shape_agrees_with_the_interpreter(seed: int) -> None:
     )
 
 
-@pytest.mark.parametrize("fusion", FUSIONS)
-def test_a_fusion_changes_no_bit(fusion: str) -> None:
-    shape = Shape(hidden=45, head_dim=24, inner=51, vocabulary=77, bias=True)
+@pytest.mark.parametrize(
+    ("fusion", "head_norm"), [*((fusion, False) for fusion in FUSIONS), ("heads", True), ("rope", True)]
+)
+def test_a_fusion_changes_no_bit(fusion: str, head_norm: bool) -> None:
+    shape = Shape(hidden=45, head_dim=24, inner=51, vocabulary=77, bias=True, head_norm=head_norm)
     check(shape, options(without=[fusion]))
     # The same arithmetic in another task, and every sum in the same order: the same bits.
     steps = conversation(shape.vocabulary)
@@ -244,6 +251,11 @@ def test_a_fusion_changes_no_bit(fusion: str) -> None:
 
 UNEVEN = Shape(hidden=45, head_dim=24, ratio=3, inner=51, vocabulary=77)
 both_types = pytest.mark.parametrize("dtype", STORAGE)
+both_types_and_norms = pytest.mark.parametrize(
+    ("shape", "dtype"),
+    [(UNEVEN, "float32"), (UNEVEN, "bfloat16"), (replace(UNEVEN, head_norm=True), "bfloat16")],
+    ids=["float32", "bfloat16", "head-norms"],
+)
 
 
 def chunk(tokens: Array, positions: range, slot: int) -> Step:
@@ -255,20 +267,20 @@ def pieces(total: int, size: int) -> Iterator[range]:
     return (range(begin, min(begin + size, total)) for begin in range(0, total, size))
 
 
-@both_types
-def test_a_prompt_in_one_chunk_or_token_by_token(dtype: str) -> None:
-    tokens = np.random.default_rng(1).integers(0, UNEVEN.vocabulary, 40)
-    whole = run(UNEVEN, options(dtype=dtype), [chunk(tokens, range(40), 0)])
+@both_types_and_norms
+def test_a_prompt_in_one_chunk_or_token_by_token(shape: Shape, dtype: str) -> None:
+    tokens = np.random.default_rng(1).integers(0, shape.vocabulary, 40)
+    whole = run(shape, options(dtype=dtype), [chunk(tokens, range(40), 0)])
     for size in (1, 3, 12, 17):
-        parts = run(UNEVEN, options(dtype=dtype), [chunk(tokens, part, 1) for part in pieces(40, size)])
+        parts = run(shape, options(dtype=dtype), [chunk(tokens, part, 1) for part in pieces(40, size)])
         same(whole, [np.concatenate(parts)])
 
 
-@both_types
-def test_a_token_does_not_see_what_else_is_in_the_step(dtype: str) -> None:
-    steps = conversation(UNEVEN.vocabulary)
+@both_types_and_norms
+def test_a_token_does_not_see_what_else_is_in_the_step(shape: Shape, dtype: str) -> None:
+    steps = conversation(shape.vocabulary)
     steps = [(tokens, positions, slots, np.arange(len(tokens))) for tokens, positions, slots, _ in steps]
-    together = run(UNEVEN, options(dtype=dtype), steps)
+    together = run(shape, options(dtype=dtype), steps)
     for slot in range(SLOTS):
         own = [step[2] == slot for step in steps]
         alone = [
@@ -277,13 +289,13 @@ def test_a_token_does_not_see_what_else_is_in_the_step(dtype: str) -> None:
             if mine.any()
         ]
         wanted = [logits[mine] for logits, mine in zip(together, own, strict=True) if mine.any()]
-        same(run(UNEVEN, options(dtype=dtype), alone), wanted)
+        same(run(shape, options(dtype=dtype), alone), wanted)
 
 
-@both_types
-def test_the_number_of_workers_changes_no_bit(dtype: str) -> None:
-    steps = conversation(UNEVEN.vocabulary)
-    one, two, three = (run(UNEVEN, options(dtype=dtype, workers=workers), steps) for workers in (1, 2, 3))
+@both_types_and_norms
+def test_the_number_of_workers_changes_no_bit(shape: Shape, dtype: str) -> None:
+    steps = conversation(shape.vocabulary)
+    one, two, three = (run(shape, options(dtype=dtype, workers=workers), steps) for workers in (1, 2, 3))
     same(one, two)
     same(one, three)
 

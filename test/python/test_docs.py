@@ -75,6 +75,7 @@ def test_every_verb_and_command_of_the_documents_exists() -> None:
 NAMED = {
     "Mistral": ("MistralConfig", {"sliding_window": None}),
     "Qwen2": ("Qwen2Config", {}),
+    "Qwen3": ("Qwen3Config", {}),
     "Phi-3": ("Phi3Config", {"pad_token_id": 0}),
     "SmolLM3": ("SmolLM3Config", {"pad_token_id": 0}),
     "OLMo 2": ("Olmo2Config", {}),

@@ -89,6 +89,23 @@ def test_rms_norm() -> None:
     )
 
 
+def test_head_norm_is_a_norm_of_each_head() -> None:
+    x, gain = rows(4, 32), RNG.uniform(0.5, 1.5, 8).astype(np.float32)
+    body = """%g = mk.weight @gain : tensor<8xf32>
+      %y = mk.rowwise %a : (tensor<?x32xf32>) -> tensor<?x32xf32> {
+      ^bb0(%row: tensor<?x32xf32>):
+        %n = mk.head_norm %row, %g {head_dim = 8 : i64, eps = 1.0e-2 : f64}
+          : (tensor<?x32xf32>, tensor<8xf32>) -> tensor<?x32xf32>
+        mk.yield %n : tensor<?x32xf32>
+      }
+      return %y : tensor<?x32xf32>"""
+    found = run("tensor<?x32xf32> -> tensor<?x32xf32>", body, x, weights={"gain": gain})
+    for head in range(4):
+        wide = x[:, 8 * head : 8 * head + 8].astype(np.float64)
+        expected = wide * (np.square(wide).sum(1, keepdims=True) / 8 + 1e-2) ** -0.5 * gain
+        np.testing.assert_allclose(found[:, 8 * head : 8 * head + 8], expected, rtol=1e-5)
+
+
 def test_rope_is_a_complex_rotation() -> None:
     x, frequencies = rows(3, 32), np.array([1, 0.1, 0.01, 0.001], np.float32)
     body = """%f = mk.weight @f : tensor<4xf32>

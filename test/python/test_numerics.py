@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import pytest
 import torch
 from mk.demo import find_model
 from mk.runtime.engine import Engine
-from models import tiny_llama
+from models import tiny_llama, tiny_qwen3
 
 # A ragged history: each step is a list of (slot, number of next tokens). Slots come out of order, prompts in
 # chunks of different sizes, and decode mixes with prefill.
@@ -72,6 +72,22 @@ def reference(model: Any, tokens: list[int]) -> np.ndarray[Any, Any]:
         return model(torch.tensor([tokens])).logits[0].numpy()
 
 
+def largest_error(model: Any, changed: Any = None, **options: Any) -> float:
+    """Of the program of `model` over the whole history, relative to the largest logit of `changed` (or of itself)."""
+    program = mk.compile_module(
+        model, **{"dtype": "float32", "max_length": 128, "split": 64, "use_cache": False, **options}
+    )
+    tokens = texts(model.config.vocab_size, totals(HISTORY))
+    with program.engine() as engine:
+        ragged = Ragged(engine, tokens)
+        ragged.run(HISTORY)
+    errors = []
+    for slot, ids in tokens.items():
+        expected = reference(changed or model, ids)
+        errors.append(float(np.abs(ragged.rows(slot) - expected).max() / np.abs(expected).max()))
+    return max(errors)
+
+
 CASES = {
     "plain": {},
     "tied": {"tied": True},
@@ -85,16 +101,28 @@ CASES = {
 
 @pytest.mark.parametrize("name", CASES)
 def test_ragged_steps_match_hugging_face(name: str) -> None:
-    model = tiny_llama(**CASES[name])
-    program = mk.compile_module(model, dtype="float32", max_length=128, split=64, use_cache=False)
-    tokens = texts(model.config.vocab_size, totals(HISTORY))
-    with program.engine() as engine:
-        ragged = Ragged(engine, tokens)
-        ragged.run(HISTORY)
-    for slot, ids in tokens.items():
-        expected = reference(model, ids)
-        error = np.abs(ragged.rows(slot) - expected).max() / np.abs(expected).max()
-        assert error < 2e-4, f"slot {slot}: relative error {error:.1e}"
+    assert largest_error(tiny_llama(**CASES[name])) < 2e-4
+
+
+QWEN3 = {
+    "plain": {},
+    "tied, with biases": {"tied": True, "attention_bias": True},
+    "heads wider than the rows": {"head_dim": 48, "num_key_value_heads": 4},
+}
+
+
+@pytest.mark.parametrize("name", QWEN3)
+def test_norms_of_heads_match_hugging_face(name: str) -> None:
+    assert largest_error(tiny_qwen3(**QWEN3[name])) < 2e-4
+
+
+@pytest.mark.parametrize("norm", ["q_norm", "k_norm"])
+def test_norms_of_heads_are_noticed(norm: str) -> None:
+    """The same comparison with a model whose gains are one."""
+    model, changed = tiny_qwen3(), tiny_qwen3()
+    with torch.no_grad():
+        getattr(changed.model.layers[1].self_attn, norm).weight.fill_(1)
+    assert largest_error(model, changed) > 2e-4
 
 
 def test_the_comparison_can_fail() -> None:
@@ -110,9 +138,10 @@ def test_the_comparison_can_fail() -> None:
     assert np.abs(logits - expected).max() / np.abs(expected).max() > 2e-4
 
 
-def test_bfloat16_is_as_near_as_pytorch() -> None:
+@pytest.mark.parametrize("make", [tiny_llama, tiny_qwen3])
+def test_bfloat16_is_as_near_as_pytorch(make: Callable[..., Any]) -> None:
     """Against float32 with the same rounded weights, no worse than 1.5 times PyTorch's own bfloat16."""
-    model = tiny_llama(seed=3)
+    model = make(seed=3)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.copy_(parameter.bfloat16().float())

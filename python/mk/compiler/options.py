@@ -13,7 +13,17 @@ from typing import Any, NoReturn
 from mk.compiler.target import GPUS, TARGETS
 from mk.errors import CompileError
 
-FUSIONS = ("concat", "norm", "combine", "rope", "glu", "residual", "argmax", "narrow")  # of mk-fuse-pipeline
+FUSIONS = (
+    "concat",
+    "norm",
+    "combine",
+    "rope",
+    "heads",
+    "glu",
+    "residual",
+    "argmax",
+    "narrow",
+)  # of mk-fuse-pipeline
 DTYPES = ("bfloat16", "float32")
 MAX_WORKERS = 1024
 

@@ -80,6 +80,12 @@ def linear(step: Step, op: Operation, operands: list[Any], above: Environment) -
     return run_block(epilogue[0], [accumulators], step, above) if epilogue else [accumulators]
 
 
+@meaning("mk.rowwise")
+def rowwise(step: Step, op: Operation, operands: list[Any], above: Environment) -> Sequence[Runtime]:
+    (body,) = op.regions[0]
+    return run_block(body, operands, step, above)
+
+
 def multiply(rows: Array, matrix: Array) -> Array:
     """rows [N, K] times the transpose of matrix [R, K]: exact products, float32 sums, k ascending."""
     wide, columns = rows.T.astype(np.float64), np.ascontiguousarray(matrix.T).astype(np.float32)
@@ -94,6 +100,14 @@ def rms_norm(step: Step, op: Operation, operands: list[Any], above: Environment)
     x, gain = operands
     mean = np.mean(x * x, axis=1, keepdims=True, dtype=np.float32)
     return [x / np.sqrt(mean + np.float32(op.attributes["eps"])) * gain]
+
+
+@meaning("mk.head_norm")
+def head_norm(step: Step, op: Operation, operands: list[Any], above: Environment) -> Sequence[Runtime]:
+    x, gain = operands
+    heads = x.reshape(len(x), -1, op.attributes["head_dim"])
+    mean = np.mean(heads * heads, axis=2, keepdims=True, dtype=np.float32)
+    return [(heads / np.sqrt(mean + np.float32(op.attributes["eps"])) * gain).reshape(x.shape)]
 
 
 @meaning("mk.rope")

@@ -32,3 +32,27 @@ func.func @step(%x: !x, %w: tensor<128x64xbf16>, %positions: !i, %slots: !i, %f:
   %r = mk.attend %q#0, %c, %positions, %slots {scale = 0.25 : f64, split = 32 : i64, splits = 2 : i64} : (!x, !c, !i, !i) -> !p
   return %p, %r : !p, !p
 }
+
+// What a mk.rowwise stores becomes a result of it: keys rounded where they are rotated, values as they came.
+// CHECK-LABEL: func.func @heads
+func.func @heads(%q: !x, %k: !k, %v: !k, %positions: !i, %slots: !i, %g: tensor<16xf32>, %f: tensor<8xf32>) -> !p {
+  %c = mk.kv_cache {layer = 0 : i64} : !c
+  // CHECK: %[[C:.*]]:3 = mk.rowwise {{.*}} -> (!mk.cache<2x16xbf16>, tensor<?x32xbf16>, tensor<?x32xbf16>) {
+  // CHECK-NEXT: ^bb0(%[[A:.*]]: tensor<?x32xf32>, %[[B:.*]]: tensor<?x32xf32>):
+  %d = mk.rowwise %k, %v : (!k, !k) -> !c {
+  ^bb0(%a: !k, %b: !k):
+    // CHECK-NEXT: %[[N:.*]] = mk.head_norm %[[A]]
+    %n = mk.head_norm %a, %g {head_dim = 16 : i64, eps = 1.0e-6 : f64} : (!k, tensor<16xf32>) -> !k
+    // CHECK-NEXT: mk.rope %[[N]], {{.*}} -> tensor<?x32xf32>
+    %r = mk.rope %n, %positions, %f {head_dim = 16 : i64} : (!k, !i, tensor<8xf32>) -> !k
+    // CHECK-NEXT: %[[D:.*]] = mk.kv_append
+    %s = mk.kv_append %c, %r, %b, %positions, %slots : (!c, !k, !k, !i, !i) -> !c
+    // CHECK-NEXT: %[[K:.*]] = mk.rope %[[N]], {{.*}} -> tensor<?x32xbf16>
+    // CHECK-NEXT: %[[V:.*]] = mk.slice %[[B]] {offset = 0 : i64} : (tensor<?x32xf32>) -> tensor<?x32xbf16>
+    // CHECK-NEXT: mk.yield %[[D]], %[[K]], %[[V]]
+    mk.yield %s : !c
+  }
+  // CHECK: mk.attend %{{.*}}, %[[C]]#0, %{{.*}}, %{{.*}}, %[[C]]#1, %[[C]]#2 {
+  %p = mk.attend %q, %d, %positions, %slots {scale = 0.25 : f64, split = 32 : i64, splits = 2 : i64} : (!x, !c, !i, !i) -> !p
+  return %p : !p
+}
