@@ -9,13 +9,13 @@
 using namespace mlir;
 using namespace mlir::mk;
 
-/// Heads are what the kind is cut into, or not at all.
+/// Whether the kind is cut into heads; `emitHeads` refuses a kind that is so only in part.
 bool GpuEmitter::hasHeads() {
   return llvm::any_of(kind.getSegmentsAttr().getAsRange<mk_task::SegmentAttr>(),
                       [](mk_task::SegmentAttr segment) { return segment.getWhole(); });
 }
 
-/// A warp's share of a head that no lane has: lane l has the columns l, l + 32, ... of each half.
+/// Columns of each half that a lane has: lane l has l, l + 32, ...
 static int64_t partsOf(mk_task::SegmentAttr segment) {
   return llvm::divideCeil(segment.getHalf(), 32);
 }

@@ -34,7 +34,7 @@ SHAPES = {
     # Long rows of 2112 columns come in two chunks of 17 blocks, the last of which is padding.
     "long rows": Shape(2112, heads=1, ratio=1, head_dim=32, inner=2112, vocabulary=40, layers=1),
     # A warp has more lanes than half a head of 32 has columns, and fewer than one of 128.
-    "head norms": dataclasses.replace(TINY, bias=True, head_norm=True),
+    "head norms": dataclasses.replace(TINY, layers=1, head_norm=True),
     "wide head norms": Shape(
         64, heads=1, ratio=2, head_dim=128, inner=64, vocabulary=40, layers=1, head_norm=True
     ),
