@@ -145,7 +145,7 @@ Loader::State Loader::streamCache(mk_task::KindOp kind, Value instruction, Value
     SmallVector<Value> done =
         b.loop(b.index(0), total, b.index(1), init, [&](Value i, ValueRange carried) {
           SmallVector<Value> following = locate(b.min(b.add(i, 1), b.sub(total, b.index(1))));
-          Value page = b.toIndex(carried[8]), kvHead = carried[8], first = carried[9],
+          Value page = b.toIndex(carried[7]), kvHead = carried[8], first = carried[9],
                 count = carried[10];
           Value exists = b.both(b.less(b.index(0), count), carried[0]);
           SmallVector<Value> before(carried.take_front(7));

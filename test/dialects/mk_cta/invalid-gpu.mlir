@@ -38,6 +38,13 @@ func.func @arena(%ring: memref<4x4096xi32, 3>, %full: memref<4xi64, 3>, %context
 }
 
 // -----
+func.func @cache(%ring: memref<4x4096xi32, 3>, %full: memref<4xi64, 3>, %context: !mk_cta.context, %n: index, %bytes: i32) {
+  // expected-error@+1 {{expects the name of a context field, got "cache"}}
+  mk_cta.ring_copy %ring[%n], %n, %full, %context, "cache", %n, %bytes : memref<4x4096xi32, 3>, memref<4xi64, 3>
+  return
+}
+
+// -----
 func.func @fragments(%a: vector<2xi32>, %b: vector<2xi32>, %acc: vector<4xf32>) {
   // expected-error@+1 {{must be vector of 32-bit signless integer values of length 4}}
   %0 = mk_cta.mma %a, %b, %acc : vector<2xi32>, vector<2xi32>, vector<4xf32>

@@ -22,8 +22,30 @@ func.func @ring(%context: !mk_cta.context, %slot: index, %parity: i32, %bytes: i
   mk_cta.ring_await_timed %full[%slot], %parity, %quit : memref<4xi64, 3>, memref<1xi32, 3>
   // CHECK: mk_cta.fragment %{{.*}}[%[[S]]], %[[S]] : memref<4x4096xi32, 3> -> vector<4xi32>
   %words = mk_cta.fragment %ring[%slot], %slot : memref<4x4096xi32, 3> -> vector<4xi32>
+  // CHECK: mk_cta.ring_release %[[EMPTY]][%[[S]]] after %[[P]] : memref<4xi64, 3>, i32
+  mk_cta.ring_release %empty[%slot] after %parity : memref<4xi64, 3>, i32
   // CHECK: mk_cta.ring_release %[[EMPTY]][%[[S]]] : memref<4xi64, 3>
   mk_cta.ring_release %empty[%slot] : memref<4xi64, 3>
+  return
+}
+
+// CHECK-LABEL: func.func @cache
+func.func @cache(%context: !mk_cta.context, %slot: index, %bytes: i32, %full: memref<4xi64, 3>,
+                 %ring: memref<4x4096xi32, 3>, %word: memref<1xi32, 3>, %quit: memref<1xi32, 3>) {
+  // CHECK: mk_cta.tell %[[W:.*]], %[[S:.*]] : memref<1xi32, 3>
+  mk_cta.tell %word, %slot : memref<1xi32, 3>
+  // CHECK: mk_cta.await_told %[[W]], %[[S]] quit %{{.*}} : memref<1xi32, 3>, memref<1xi32, 3>
+  %told = mk_cta.await_told %word, %slot quit %quit : memref<1xi32, 3>, memref<1xi32, 3>
+  // CHECK: mk_cta.proxy_fence global
+  mk_cta.proxy_fence global
+  // CHECK: mk_cta.proxy_fence shared
+  mk_cta.proxy_fence shared
+  // CHECK: mk_cta.ring_announce %[[FULL:.*]][%[[S]]], %[[B:.*]] : memref<4xi64, 3>
+  mk_cta.ring_announce %full[%slot], %bytes : memref<4xi64, 3>
+  // CHECK: mk_cta.ring_copy %[[R:.*]][%[[S]]], %[[S]], %[[FULL]], %{{.*}}, "kv", %[[S]], %[[B]] : memref<4x4096xi32, 3>, memref<4xi64, 3>
+  mk_cta.ring_copy %ring[%slot], %slot, %full, %context, "kv", %slot, %bytes : memref<4x4096xi32, 3>, memref<4xi64, 3>
+  // CHECK: mk_cta.transposed %[[R]][%[[S]]], %[[S]] : memref<4x4096xi32, 3> -> vector<4xi32>
+  %words = mk_cta.transposed %ring[%slot], %slot : memref<4x4096xi32, 3> -> vector<4xi32>
   return
 }
 

@@ -22,7 +22,7 @@ module attributes {mk.target = #mk.target<kind = "gpu", features = "sm_90a", wor
   }
 }
 // CHECK: func.func @mk_main(%[[C:.*]]: !mk_cta.context)
-// CHECK: mk_cta.ring_init %[[FULL:.*]], %[[EMPTY:.*]] {consumers
+// CHECK: nvvm.setmaxregister decrease
 // CHECK: arith.remui %{{.*}}, %c32
 // CHECK-NOT: {{mk_cta.poll|mk_cta.wait|nvvm.barrier}}
 // CHECK: mk_cta.field %{{.*}}, "stream"[0]
@@ -32,8 +32,8 @@ module attributes {mk.target = #mk.target<kind = "gpu", features = "sm_90a", wor
 // CHECK-NEXT: scf.yield %c1, %c4096, %c4, %c0
 // CHECK: case 1 {
 // CHECK-NEXT: scf.yield %c0, %c0, %c1, %c0
-// CHECK: mk_cta.ring_await %[[FULL]][
-// CHECK: mk_cta.ring_await %[[EMPTY]][%[[SLOT:.*]]], %{{.*}} quit %{{.*}}
+// CHECK: mk_cta.ring_await %[[FULL:.*]][
+// CHECK: mk_cta.ring_await %{{.*}}[%[[SLOT:.*]]], %{{.*}} quit %{{.*}}
 // CHECK: mk_cta.ring_fill %{{.*}}[%[[SLOT]]], %[[FULL]], %[[C]], "stream",
 // CHECK: scf.while
 // CHECK: mk_cta.ring_await %[[FULL]][

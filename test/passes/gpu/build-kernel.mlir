@@ -20,7 +20,7 @@ module attributes {mk.target = #mk.target<kind = "gpu", features = "sm_90a", wor
 // CHECK: %[[BLOCK:.*]] = nvvm.read.ptx.sreg.ctaid.x
 // CHECK-NEXT: %[[WORKER:.*]] = arith.index_cast %[[BLOCK]]
 // CHECK: scf.if
-// CHECK-NEXT: mk_cta.ring_init %{{.*}}, %{{.*}} {consumers = 8 : i64} : memref<3xi64, 3>, memref<3xi64, 3>
+// CHECK: mk_cta.ring_init %{{.*}}, %{{.*}} {consumers = 8 : i64} : memref<3xi64, 3>, memref<3xi64, 3>
 // CHECK: nvvm.barrier0
 // CHECK: nvvm.setmaxregister increase 224
 // CHECK: %[[STEP:.*]] = mk_cta.step %[[C]]

@@ -24,10 +24,14 @@ func.func @ring(%context: !mk_cta.context, %slot: index, %parity: i32, %bytes: i
   %landed = mk_cta.ring_await %full[%slot], %parity : memref<1xi64, 3>
   // CHECK: ld.shared.v4.u32 {$0, $1, $2, $3}, [$4];
   %words = mk_cta.fragment %ring[%slot], %slot : memref<1x4096xi32, 3> -> vector<4xi32>
-  // The fence of the proxies of every lane comes before the arrival of one.
-  // CHECK: "fence.proxy.async.shared::cta;"
-  // CHECK-NEXT: nvvm.bar.warp.sync
-  // CHECK: setp.eq.u32 one, $1, 0; @one mbarrier.arrive.shared::cta.b64 _, [$0];
-  mk_cta.ring_release %empty[%slot] : memref<1xi64, 3>
+  %word = vector.extract %words[0] : i32 from vector<4xi32>
+  // The address of the arrival depends on what was read.
+  // CHECK: %[[SIZE:.*]] = nvvm.read.ptx.sreg.nctaid.z
+  // CHECK: %[[ZERO:.*]] = arith.addi %[[SIZE]], %c-1_i32
+  // CHECK: %[[BITS:.*]] = arith.andi %{{.*}}, %[[ZERO]]
+  // CHECK: %[[PLACE:.*]] = arith.addi %{{.*}}, %[[BITS]]
+  // CHECK: nvvm.bar.warp.sync
+  // CHECK: setp.eq.u32 one, $1, 0; @one mbarrier.arrive.shared::cta.b64 _, [$0]; }", {{.*}} %[[PLACE]],
+  mk_cta.ring_release %empty[%slot] after %word : memref<1xi64, 3>, i32
   return %free : i1
 }

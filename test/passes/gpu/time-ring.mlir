@@ -5,7 +5,7 @@
 
 // CHECK-LABEL: func.func private @product
 // CHECK-SAME: (%[[PARITY:.*]]: i32)
-// CHECK-NEXT: %[[SUM:.*]] = mk_cta.shared 1012 : memref<1xi32, 3>
+// CHECK-NEXT: %[[SUM:.*]] = mk_cta.shared 1020 : memref<1xi32, 3>
 // CHECK: scf.for
 // CHECK: mk_cta.ring_await_timed %[[FULL:.*]][%{{.*}}], %[[PARITY]], %[[SUM]] : memref<4xi64, 3>, memref<1xi32, 3>
 // CHECK: mk_cta.ring_await_timed %[[FULL]][%{{.*}}], %[[PARITY]], %[[SUM]] : memref<4xi64, 3>, memref<1xi32, 3>
