@@ -71,7 +71,7 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
         if (trace)
           b.write(b.integer(0), ringWait, b.index(0));
         // Loader and consumers have both left the step before this launch.
-        Value before = b.sub(b.create<mk_cta::StepOp>(context), b.index(1));
+        Value before = b.wideSub(b.create<mk_cta::StepOp>(context), b.index(1));
         for (int64_t flag : {SharedLayout::kReady, SharedLayout::kPassed})
           b.create<mk_cta::TellOp>(SharedLayout::flag(b, flag), before);
       });
@@ -190,7 +190,7 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
           [&](ValueRange state) {
             Value tokens = b.toIndex(readRequest("n_tokens")),
                   rows = b.toIndex(readRequest("n_rows"));
-            Value step = state[0], next = b.add(step, 1);
+            Value step = state[0], next = b.wideAdd(step, b.index(1));
             readHeader(tokens, rows, step);
             SmallVector<Value> list = {b.integer(1, 1), state[2], state[3], state[4]};
             TableWalk table{b, context, worker};

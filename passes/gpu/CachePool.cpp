@@ -10,7 +10,7 @@ using namespace mlir::mk;
 Value CachePool::block(Value context, Value layer, Value pageNumber, Value head) {
   Value pages = b.create<mk_cta::ContextWordOp>(context, "pool_pages");
   Value number = b.add(b.mul(b.add(b.mul(layer, pages), pageNumber), type.getHeads()), head);
-  return b.mul(number, 2 * page * rowBytes());
+  return b.wideMul(number, 2 * page * rowBytes());
 }
 
 Value CachePool::chunkOf(Value position, Value chunk) {

@@ -24,6 +24,23 @@ Value GpuBuilder::shared(int64_t offset, ArrayRef<int64_t> shape, Type element) 
   return create<mk_cta::SharedOp>(type, offset);
 }
 
+Value GpuBuilder::toI32(Value index) {
+  if (auto cast = index.getDefiningOp<arith::IndexCastOp>(); cast && cast.getIn().getType().isInteger(32))
+    return cast.getIn();
+  return createOrFold<arith::IndexCastOp>(getI32Type(), index);
+}
+
+SmallVector<Value> GpuBuilder::loop(Value from, Value to, Value step, ValueRange init,
+                                    LoopBody body) {
+  return CodeBuilder::loop(
+      toI32(from), toI32(to), toI32(step), init,
+      [&](Value iv, ValueRange carried) { return body(toIndex(iv), carried); });
+}
+
+void GpuBuilder::loop(Value from, Value to, Value step, function_ref<void(Value iv)> body) {
+  CodeBuilder::loop(toI32(from), toI32(to), toI32(step), [&](Value iv) { body(toIndex(iv)); });
+}
+
 std::pair<Value, Value> GpuBuilder::divide32(Value a, Value b) {
   Value x = toI32(a), y = toI32(b);
   Value quotient = create<arith::DivUIOp>(x, y);

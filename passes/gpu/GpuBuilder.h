@@ -49,7 +49,29 @@ struct GpuBuilder : CodeBuilder {
   /// The largest or the sum over the `lanes` neighbouring threads, the same in each of them.
   Value reduceLanes(Value value, int64_t lanes, function_ref<Value(Value, Value)> join,
                     int64_t from = 1);
-  Value equal(Value a, Value b) { return create<arith::CmpIOp>(arith::CmpIPredicate::eq, a, b); }
+  // Indices of rows, columns, units and positions are small, and a GPU computes in 32 bits: half
+  // the instructions and registers. None of these may overflow.
+  Value toI32(Value index);
+  Value toIndex(Value integer) { return createOrFold<arith::IndexCastOp>(getIndexType(), integer); }
+  Value add(Value a, Value b) { return small<arith::AddIOp>(a, b); }
+  Value add(Value a, int64_t b) { return b ? add(a, index(b)) : a; }
+  Value sub(Value a, Value b) { return small<arith::SubIOp>(a, b); }
+  Value mul(Value a, int64_t b) { return b == 1 ? a : mul(a, index(b)); }
+  Value mul(Value a, Value b) { return small<arith::MulIOp>(a, b); }
+  Value div(Value a, int64_t b) { return b == 1 ? a : small<arith::DivUIOp>(a, index(b)); }
+  Value rem(Value a, int64_t b) { return b == 1 ? index(0) : small<arith::RemUIOp>(a, index(b)); }
+  Value min(Value a, Value b) { return small<arith::MinSIOp>(a, b); }
+  Value max(Value a, Value b) { return small<arith::MaxSIOp>(a, b); }
+  Value less(Value a, Value b) { return compare(arith::CmpIPredicate::slt, a, b); }
+  Value equal(Value a, Value b) { return compare(arith::CmpIPredicate::eq, a, b); }
+  /// Bytes into an arena and numbers of steps need all 64 bits of an index.
+  Value wideAdd(Value a, Value b) { return CodeBuilder::add(a, b); }
+  Value wideSub(Value a, Value b) { return CodeBuilder::sub(a, b); }
+  Value wideMul(Value a, Value b) { return CodeBuilder::mul(a, b); }
+  Value wideMul(Value a, int64_t b) { return CodeBuilder::mul(a, b); }
+  /// Loops count in 32 bits too.
+  SmallVector<Value> loop(Value from, Value to, Value step, ValueRange init, LoopBody body);
+  void loop(Value from, Value to, Value step, function_ref<void(Value iv)> body);
   Value both(Value a, Value b) { return create<arith::AndIOp>(a, b); }
   Value select(Value condition, Value a, Value b) {
     return create<arith::SelectOp>(condition, a, b);
@@ -82,6 +104,18 @@ struct GpuBuilder : CodeBuilder {
   }
   /// The place after one more slot of a ring of so many.
   RingPlace next(RingPlace place, int64_t stages);
+
+private:
+  template <typename Op> Value small(Value a, Value b) {
+    if (!a.getType().isIndex())
+      return createOrFold<Op>(a, b);
+    return toIndex(createOrFold<Op>(toI32(a), toI32(b)));
+  }
+  Value compare(arith::CmpIPredicate predicate, Value a, Value b) {
+    if (a.getType().isIndex())
+      return create<arith::CmpIOp>(predicate, toI32(a), toI32(b));
+    return create<arith::CmpIOp>(predicate, a, b);
+  }
 };
 
 } // namespace mlir::mk

@@ -49,13 +49,13 @@ LogicalResult GpuEmitter::bindOperands() {
     }
   if (!family)
     return kind.emitOpError("expects a family that uses it, found none");
-  auto bytes = [&](int64_t word) { return b.mul(field("operand", word), mk_task::kAlignment); };
+  auto bytes = [&](int64_t word) { return b.wideMul(field("operand", word), mk_task::kAlignment); };
   auto buffer = [&](mk_task::BufferOp op, int64_t word) -> Memory {
     if (int64_t array = SharedLayout::headerOf(op.getSymName()); op.getRequest() && array >= 0)
       return {"header", b.index(array), cast<RankedTensorType>(op.getType()), 0, op.getOrder()};
     Value offset = bytes(word);
     if (op.getFlagged())
-      offset = b.add(offset, b.select(b.equal(copy(), b.index(0)), b.index(0), flaggedBytes()));
+      offset = b.wideAdd(offset, b.select(b.equal(copy(), b.index(0)), b.index(0), flaggedBytes()));
     return {op.getRequest() ? "request" : "activations",
             offset,
             cast<RankedTensorType>(op.getType()),

@@ -136,9 +136,9 @@ void GpuEmitter::storeFlagged(Value value, const Memory &memory, Value row, Valu
 }
 
 GpuEmitter::Memory GpuEmitter::otherCopy(Memory memory) {
-  Value back = b.sub(b.index(0), flaggedBytes());
+  Value back = b.wideSub(b.index(0), flaggedBytes());
   Value step = b.select(b.equal(copy(), b.index(0)), flaggedBytes(), back);
-  memory.offset = b.add(memory.offset, step);
+  memory.offset = b.wideAdd(memory.offset, step);
   return memory;
 }
 

@@ -89,7 +89,7 @@ Value GpuEmitter::pullEmbedding(EmbeddingOp op, Value row, Column column) {
   auto type = cast<RankedTensorType>(weight.getType());
   Memory &places = memoryOf(op.getTable());
   Value tiles = view(places.arena, places.offset, {ShapedType::kDynamic}, {1}, b.getI32Type());
-  Value tile = b.mul(b.toIndex(b.read(tiles, b.div(token, 4))), mk_task::kAlignment);
+  Value tile = b.wideMul(b.toIndex(b.read(tiles, b.div(token, 4))), mk_task::kAlignment);
   Value elements = view("stream", tile, {ShapedType::kDynamic}, {1}, type.getElementType());
   Value place = position(at(column), mk_task::Order::fragments);
   Value segment = b.div(place, 32), inSegment = b.rem(place, 32);

@@ -173,7 +173,7 @@ Loader::State Loader::streamCache(mk_task::KindOp kind, Value instruction, Value
                         b.less(lane, b.index(items.oneSlot() ? 2 * pieces : pieces)),
                         b.create<arith::CmpIOp>(arith::CmpIPredicate::ult, place, inSlot));
                     b.when(mine, [&] {
-                      Value source = b.add(
+                      Value source = b.wideAdd(
                           block, b.mul(b.add(b.mul(matrix, items.page), inPage), items.pool.rowBytes()));
                       if (items.oneSlot())
                         place = b.add(place, b.mul(matrix, AttendItems::kBlock));

@@ -168,7 +168,7 @@ struct LowerCtaToNVVM : mk::impl::LowerCtaToNVVMBase<LowerCtaToNVVM> {
             })
             .Case([&](mk_cta::PostOp post) {
               Value base = b.create<memref::ExtractAlignedPointerAsIndexOp>(post.getMemory());
-              Value address = toI64(b, b.add(base, b.mul(post.getPosition(), 8)));
+              Value address = toI64(b, b.wideAdd(base, b.mul(post.getPosition(), 8)));
               assembly(b, Type(), "st.release.sys.global.u64 [$0], $1;", "l,l",
                        {address, post.getValue()});
               return true;
@@ -250,7 +250,8 @@ struct LowerCtaToNVVM : mk::impl::LowerCtaToNVVMBase<LowerCtaToNVVM> {
               return true;
             })
             .Case([&](mk_cta::StampOp stamp) {
-              Value address = toI64(b, b.add(operand(0), int64_t(stamp.getWhich()) * 8));
+              Value address =
+                  toI64(b, b.wideAdd(operand(0), b.index(int64_t(stamp.getWhich()) * 8)));
               if (stamp.getValue()) {
                 b.create<LLVM::StoreOp>(stamp.getValue(), global(b, address));
                 return true;
@@ -408,7 +409,7 @@ struct LowerCtaToNVVM : mk::impl::LowerCtaToNVVMBase<LowerCtaToNVVM> {
     for (int64_t size : type.getShape().drop_front())
       bytes *= size;
     Value base = b.create<memref::ExtractAlignedPointerAsIndexOp>(memory);
-    return b.create<arith::TruncIOp>(b.getI32Type(), toI64(b, b.add(base, b.mul(i, bytes))));
+    return b.toI32(b.add(base, b.mul(i, bytes)));
   }
 
   /// The address, an i64, of an element in global memory.
@@ -423,7 +424,7 @@ struct LowerCtaToNVVM : mk::impl::LowerCtaToNVVMBase<LowerCtaToNVVM> {
     for (auto [index, stride] : llvm::zip_equal(indices, strides))
       place = b.add(place, b.mul(index, stride * bytes));
     Value base = b.create<memref::ExtractAlignedPointerAsIndexOp>(memory);
-    return toI64(b, b.add(base, place));
+    return toI64(b, b.wideAdd(base, place));
   }
 
   Value loadFlagged(GpuBuilder &b, mk_cta::LoadFlaggedOp op) {

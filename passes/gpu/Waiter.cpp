@@ -44,9 +44,9 @@ Value Waiter::wait(Value instruction, Value number, Value step) {
   SmallVector<Each> each;
   Value waits = field("waits"), hints = field("hints");
   for (int64_t i = 0; i < mk_task::kMaxWaits; ++i) {
-    Value steps = b.sub(b.add(step, 1), field("wait_lag", i));
+    Value steps = b.wideSub(b.wideAdd(step, b.index(1)), field("wait_lag", i));
     Value bit = b.createOrFold<arith::AndIOp>(hints, b.index(int64_t(2) << i));
-    each.push_back({field("wait_event", i), b.mul(field("wait_arrivals", i), steps),
+    each.push_back({field("wait_event", i), b.wideMul(field("wait_arrivals", i), steps),
                     b.create<arith::CmpIOp>(arith::CmpIPredicate::ne, bit, b.index(0))});
   }
   return poll([&] {
@@ -71,7 +71,7 @@ Value Waiter::waitForStep(Value number, Value step) {
                                            step, b.integer(0, 1));
     // The loader may still look at what the step was asked to do.
     Value passed = b.create<mk_cta::AwaitToldOp>(b.getI1Type(), flag(SharedLayout::kPassed),
-                                                 b.sub(step, b.index(1)), flag(SharedLayout::kQuit));
+                                                 b.wideSub(step, b.index(1)), flag(SharedLayout::kQuit));
     return b.both(ended, passed);
   });
 }

@@ -30,7 +30,7 @@ SmallVector<Value> WeightStream::eachInstruction(
                       state[1]);
       },
       [&](ValueRange state) {
-        Value step = b.add(before, b.toIndex(state[0]));
+        Value step = b.wideAdd(before, b.toIndex(state[0]));
         SmallVector<Value> done =
             walk.walk(state.drop_front(1), [&](Value instruction, Value, ValueRange at) {
               return body(instruction, step, at);
@@ -77,7 +77,7 @@ SmallVector<Value> WeightStream::eachCopy(
     function_ref<SmallVector<Value>(Value offset, Value bytes, ValueRange state)> body) {
   TableWalk walk{b, context, worker};
   Value begin = walk.field(instruction, "begin"), end = walk.field(instruction, "end"),
-        base = b.mul(walk.field(instruction, "stream"), mk_task::kAlignment);
+        base = b.wideMul(walk.field(instruction, "stream"), mk_task::kAlignment);
   Tiles tiles = tilesOf(walk.field(instruction, "kind"));
   Value none = b.both(b.equal(tiles.ofRows, b.index(1)), noRows);
   Value units = b.select(none, b.index(0), b.sub(end, begin));
@@ -92,7 +92,7 @@ SmallVector<Value> WeightStream::eachCopy(
           return b.loop(
               b.index(0), inBatch, tiles.group, state, [&](Value unit, ValueRange state) {
                 Value tile = b.add(b.mul(b.add(from, unit), tiles.chunks), chunk);
-                Value offset = b.add(base, b.mul(tile, tiles.chunkBytes));
+                Value offset = b.wideAdd(base, b.mul(tile, tiles.chunkBytes));
                 Value bytes = b.mul(b.min(tiles.group, b.sub(inBatch, unit)), tiles.chunkBytes);
                 return b.choose(
                     state.getTypes(), state[0], [&] { return body(offset, b.toI32(bytes), state); },
