@@ -95,9 +95,17 @@ SmallVector<Value> GpuBuilder::choose(TypeRange types, Value condition,
 }
 
 Value GpuBuilder::fastExp(Value x) {
-  Value scaled = fmul(x, constant(getF32Type(), 1.44269504088896341));
-  return create<LLVM::CallIntrinsicOp>(getF32Type(), getStringAttr("llvm.nvvm.ex2.approx.f"),
-                                       ValueRange{scaled})
+  return special("llvm.nvvm.ex2.approx.f",
+                 fmul(x, constant(getF32Type(), 1.44269504088896341)));
+}
+
+Value GpuBuilder::silu(Value x) {
+  Value grown = fadd(constant(getF32Type(), 1.0), fastExp(create<arith::NegFOp>(x)));
+  return fmul(x, inverse(grown));
+}
+
+Value GpuBuilder::special(StringRef intrinsic, Value x) {
+  return create<LLVM::CallIntrinsicOp>(getF32Type(), getStringAttr(intrinsic), ValueRange{x})
       .getResult(0);
 }
 

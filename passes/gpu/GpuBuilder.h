@@ -87,8 +87,12 @@ struct GpuBuilder : CodeBuilder {
   Value pack(ValueRange elements);
   /// Two float32 rounded to bfloat16 in one i32, the first in the low half.
   Value packPair(Value low, Value high);
-  /// e^x by the special function unit, to about 2 ulp.
+  /// By the special function unit, to about 2 ulp (e^x: of its product with log2 e), in a handful of
+  /// instructions without branches: e^x, 1 / x, 1 / sqrt(x), x / (1 + e^-x).
   Value fastExp(Value x);
+  Value inverse(Value x) { return special("llvm.nvvm.rcp.approx.ftz.f", x); }
+  Value inverseRoot(Value x) { return special("llvm.nvvm.rsqrt.approx.f", x); }
+  Value silu(Value x);
   /// Quotient and remainder of two indices below 2^32, which a GPU divides faster.
   std::pair<Value, Value> divide32(Value a, Value b);
   Value addI32(Value a, Value b) { return createOrFold<arith::AddIOp>(a, b); }
@@ -106,6 +110,7 @@ struct GpuBuilder : CodeBuilder {
   RingPlace next(RingPlace place, int64_t stages);
 
 private:
+  Value special(StringRef intrinsic, Value x);
   template <typename Op> Value small(Value a, Value b) {
     if (!a.getType().isIndex())
       return createOrFold<Op>(a, b);

@@ -132,9 +132,8 @@ Value GpuEmitter::pullHeadNorm(HeadNormOp op, Value row, Column column) {
 
 /// 1 / sqrt(mean + eps)
 Value GpuEmitter::inverseRoot(Value sum, int64_t columns, const APFloat &eps) {
-  Value mean = b.fdiv(sum, b.constant(f32(), double(columns)));
-  Value root = b.create<math::SqrtOp>(b.fadd(mean, b.constant(f32(), eps.convertToDouble())));
-  return b.fdiv(b.constant(f32(), 1.0), root);
+  Value mean = b.fmul(sum, b.constant(f32(), 1.0 / columns));
+  return b.inverseRoot(b.fadd(mean, b.constant(f32(), eps.convertToDouble())));
 }
 
 FailureOr<RingPlace> GpuEmitter::emitHeads() {

@@ -374,10 +374,8 @@ RingPlace GpuEmitter::emitLinear(LinearOp linear, int64_t rowGroups) {
       Value total = b.read(squares, {b.index(0), row});
       for (int64_t w = 1; w < kConsumerWarps; ++w)
         total = b.fadd(total, b.read(squares, {b.index(w), row}));
-      Value mean = b.fdiv(total, b.constant(f32(), double(tile.columns)));
-      Value root =
-          b.create<math::SqrtOp>(b.fadd(mean, b.constant(f32(), norm.getEps().convertToDouble())));
-      return b.fdiv(b.constant(f32(), 1.0), root);
+      Value mean = b.fmul(total, b.constant(f32(), 1.0 / tile.columns));
+      return b.inverseRoot(b.fadd(mean, b.constant(f32(), norm.getEps().convertToDouble())));
     };
     accumulator = [&](int64_t half) -> Value {
       Value column = b.add(inGroup, half * 2);

@@ -152,8 +152,9 @@ SmallVector<Value> GpuEmitter::joinRanges(CombineOp op, Value row, Value head, i
   assert(!loads && "loads in a loop are its own");
   SmallVector<Value> joined = b.loop(b.index(0), b.add(last, 1), b.index(together), init, step);
   SmallVector<Value> result;
+  Value inverse = b.inverse(joined[1]);
   for (int64_t p = 0; p < parts; ++p)
-    result.push_back(b.fdiv(joined[2 + p], joined[1]));
+    result.push_back(b.fmul(joined[2 + p], inverse));
   return result;
 }
 

@@ -290,6 +290,8 @@ int32_t gpu_pair(int64_t bits) { // two floats, the first in the low half
   return gpu_bf16x2(pair[1], pair[0]);
 }
 float gpu_ex2(float x) { return exp2f(x); }
+float gpu_rcp(float x) { return 1 / x; }
+float gpu_rsqrt(float x) { return 1 / sqrtf(x); }
 
 /// The figures of mma.m16n8k16 in the PTX manual, g = lane / 4 and t = lane % 4: register i of A has row g + 8 (i % 2)
 /// and columns 2t + 8 (i / 2), register i of B rows 2t + 8i of column g, number i of C row g + 8 (i / 2), column 2t + i % 2.

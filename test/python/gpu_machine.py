@@ -125,7 +125,7 @@ def for_this_processor(text: str) -> str:
             "\n"
             r"\1\2 = llvm.bitcast \2_a : i32 to vector<2xbf16>",
         ),
-        (r'llvm.call_intrinsic "llvm.nvvm.ex2.approx.f"', "llvm.call @gpu_ex2"),
+        (r'llvm.call_intrinsic "llvm.nvvm.(ex2|rcp|rsqrt).approx.(ftz.)?f"', r"llvm.call @gpu_\1"),
         (_CALL + r'llvm.call_intrinsic "llvm.nvvm.mma.[^"]*"(.*) -> (.*)$', _product),
         (
             _CALL + r"llvm.fptrunc (%\w+) : f32 to bf16",
