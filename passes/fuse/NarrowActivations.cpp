@@ -1,7 +1,7 @@
 // Part of mk, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-// mk-narrow-activations: values that only bfloat16 linears read are rounded where they are made.
+// mk-narrow-activations: values that every reader rounds to bfloat16 are rounded where they are made.
 
 #include "dialects/mk/Mk.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -14,6 +14,9 @@ namespace mlir::mk {
 // Whether every reader rounds the value to bfloat16 before it does anything else with it.
 static bool isOnlyReadRounded(Value value) {
   return !value.use_empty() && llvm::all_of(value.getUses(), [](OpOperand &use) {
+    if (auto attend = dyn_cast<AttendOp>(use.getOwner()))
+      return &use == &attend.getQueryMutable() &&
+             attend.getCache().getType().getElementType().isBF16();
     auto linear = dyn_cast<LinearOp>(use.getOwner());
     return linear && &use == &linear.getInputMutable() && linear.getPrologue().empty() &&
            linear.getWeightType().isBF16();
@@ -32,14 +35,15 @@ static void narrow(Value value) {
 
 static void narrowResult(OpResult result) {
   auto linear = dyn_cast<LinearOp>(result.getOwner());
-  if (!linear) {
+  auto rowwise = dyn_cast<RowwiseOp>(result.getOwner());
+  if (!linear && !rowwise) {
     if (canRound(result.getOwner()))
       narrow(result);
     return;
   }
-  if (!linear.getEpilogue().empty()) {
-    Operation *yield = linear.getEpilogue().front().getTerminator();
-    Value yielded = yield->getOperand(result.getResultNumber());
+  Region &region = linear ? linear.getEpilogue() : rowwise.getBody();
+  if (!region.empty()) {
+    Value yielded = region.front().getTerminator()->getOperand(result.getResultNumber());
     // What the epilogue goes on computing with stays as precise as it was.
     if (!canRound(yielded.getDefiningOp()) || !yielded.hasOneUse())
       return;

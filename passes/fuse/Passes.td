@@ -391,11 +391,12 @@ def ForwardKv : Mk_FusePass<"mk-forward-kv"> {
 }
 
 def NarrowActivations : Mk_FusePass<"mk-narrow-activations"> {
-  let summary = "produce in bfloat16 what only bfloat16 linears read";
+  let summary = "produce in bfloat16 what every reader rounds to it";
   let description = [{
-    A float32 value whose every use is the input of a linear with bfloat16 weights and no prologue is rounded by each of
-    these linears anyway; now its producer rounds it once. The same bits meet the weights, and the rows are half as long
-    in memory. A prologue reads its rows in float32, so its input keeps its type.
+    A float32 value whose every use is the input of a linear with bfloat16 weights and no prologue, or the query of
+    attention over a cache of bfloat16, is rounded by each of these anyway; now its producer rounds it once. The same
+    bits are multiplied, and the rows are half as long in memory. A prologue reads its rows in float32, so its input keeps its
+    type.
 
     **Ensures** results are bitwise what they were.
 

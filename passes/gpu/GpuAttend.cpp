@@ -38,6 +38,7 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
       shared(layout.scratch, {kConsumerWarps, items.together, headDim + 4}, f32());
   Value merged2 = shared(layout.scratch, {kConsumerWarps, items.together, headDim / 2 + 2},
                          vectorOf(2, f32()));
+  bool narrow = query.type.getElementType().isBF16();
   Value full = layout.full(b), empty = layout.empty(b);
   Value used = SharedLayout::flag(b, SharedLayout::kUsed);
   auto positionOf = [&](Value token) { return b.toIndex(load(positions, token, token)); };
@@ -88,6 +89,12 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
     Value head = b.min(b.add(items.firstHead(item), g), b.sub(items.endOfHeads(item), b.index(1)));
     for (int64_t j = 0; j < headDim / 32; ++j) {
       Value column = b.add(b.mul(head, headDim), b.mul(b.add(t, 4 * j), 8));
+      if (narrow) { // as they are multiplied
+        Value words = loadWords(query, 4, {item.token, b.div(column, 8)});
+        for (int64_t e = 0; e < 4; ++e)
+          result.push_back(b.element(words, e));
+        continue;
+      }
       SmallVector<Value> x = loadFragment(query, {item.token, column, b.index(0)});
       for (int64_t e = 0; e < 8; e += 2)
         result.push_back(b.packPair(x[e], x[e + 1]));
@@ -210,8 +217,7 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
     // Words under way are waited for wherever their registers are used again: none without an item.
     Words next;
     auto under = [&](Value i) {
-      SmallVector<Type> types(headDim / 32 * (query.type.getElementType().isF32() ? 2 : 1) + 2,
-                              vectorOf(4, i32));
+      SmallVector<Type> types(headDim / 32 * (narrow ? 1 : 2) + 2, vectorOf(4, i32));
       return b.choose(
           types, b.less(i, count),
           [&] {

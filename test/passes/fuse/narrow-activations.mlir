@@ -1,4 +1,5 @@
-// Tests that what only bfloat16 linears read is produced in bfloat16, but not if a prologue or anything else reads it in float32.
+// Tests that what only bfloat16 linears, or attention over such a cache, read is produced in bfloat16, but not if a prologue or
+// anything else reads it in float32.
 // RUN: mk-opt %s --mk-narrow-activations | FileCheck %s
 !x = tensor<?x64xf32>
 !b = tensor<64x64xbf16>
@@ -19,6 +20,17 @@ func.func @narrow(%x: !x, %w: !b) -> !x {
   }
   %y = mk.linear %h, [%w] : (!x, !b) -> !x
   return %y : !x
+}
+
+// CHECK-LABEL: @query
+func.func @query(%x: !x, %c: !mk.cache<2x16xbf16>, %f: !mk.cache<2x16xf32>, %i: tensor<?xi32>) -> (tensor<?x72xf32>, tensor<?x72xf32>) {
+  // CHECK: mk.silu {{.*}} -> tensor<?x64xbf16>
+  %q = mk.silu %x : (!x) -> !x
+  %y = mk.attend %q, %c, %i, %i {scale = 0.25 : f64, split = 32 : i64, splits = 1 : i64} : (!x, !mk.cache<2x16xbf16>, tensor<?xi32>, tensor<?xi32>) -> tensor<?x72xf32>
+  // CHECK: mk.silu {{.*}} -> tensor<?x64xf32>
+  %r = mk.silu %x : (!x) -> !x
+  %z = mk.attend %r, %f, %i, %i {scale = 0.25 : f64, split = 32 : i64, splits = 1 : i64} : (!x, !mk.cache<2x16xf32>, tensor<?xi32>, tensor<?xi32>) -> tensor<?x72xf32>
+  return %y, %z : tensor<?x72xf32>, tensor<?x72xf32>
 }
 
 // CHECK-LABEL: @keep
