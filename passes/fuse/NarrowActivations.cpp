@@ -1,7 +1,8 @@
 // Part of mk, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-// mk-narrow-activations: values that every reader rounds to bfloat16 are rounded where they are made.
+// mk-narrow-activations: values that every reader rounds to bfloat16 are rounded where they are
+// made.
 
 #include "dialects/mk/Mk.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"

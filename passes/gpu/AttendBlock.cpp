@@ -23,8 +23,8 @@ AttendBlock::AttendBlock(GpuBuilder &b, const AttendItems &items, const SharedLa
       t(b.rem(lane, 4)), ring(layout.slots(b)) {
   for (RingPlace place : places)
     slots.push_back(b.toIndex(place.slot));
-  chunks = b.shared(layout.ring, {layout.stages, kSlotBytes / 16},
-                    VectorType::get({4}, b.getI32Type()));
+  chunks =
+      b.shared(layout.ring, {layout.stages, kSlotBytes / 16}, VectorType::get({4}, b.getI32Type()));
 }
 
 Softmax AttendBlock::nothing() {
@@ -85,8 +85,8 @@ Softmax AttendBlock::add(const Softmax &before, Value first, Value end, ArrayRef
     exists[i] = b.less(b.add(b.add(first, b.mul(t, 2)), i), end);
     score[i] = b.select(exists[i], b.fmul(b.element(scores, i), scale), lowest);
   }
-  Value top = b.reduceLanes(b.fmax(score[0], score[1]), 4,
-                            [&](Value x, Value y) { return b.fmax(x, y); });
+  Value top =
+      b.reduceLanes(b.fmax(score[0], score[1]), 4, [&](Value x, Value y) { return b.fmax(x, y); });
   top = b.fmax(before.top, top);
   Value keep = b.fastExp(b.fsub(before.top, top));
   auto weigh = [&](int64_t i) {
@@ -108,8 +108,8 @@ Softmax AttendBlock::add(const Softmax &before, Value first, Value end, ArrayRef
     Value values = b.create<mk_cta::TransposedOp>(words, ring, slot, place);
     for (int64_t i = 0; i < 4; ++i) {
       size_t n = 2 * (4 * j + i);
-      Value acc = b.pack(
-          {b.fmul(before.sums[n], keep), b.fmul(before.sums[n + 1], keep), zero, zero});
+      Value acc =
+          b.pack({b.fmul(before.sums[n], keep), b.fmul(before.sums[n + 1], keep), zero, zero});
       Value eight = b.create<arith::AndIOp>(b.element(values, i), mask);
       Value sums = product(pair, none, eight, none, acc);
       after.sums.append({b.element(sums, 0), b.element(sums, 1)});

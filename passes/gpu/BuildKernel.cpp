@@ -166,9 +166,8 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
         });
       });
       b.barrier();
-      b.when(b.equal(thread, b.index(0)), [&] {
-        b.create<mk_cta::TellOp>(SharedLayout::flag(b, SharedLayout::kReady), step);
-      });
+      b.when(b.equal(thread, b.index(0)),
+             [&] { b.create<mk_cta::TellOp>(SharedLayout::flag(b, SharedLayout::kReady), step); });
     }
 
     //===------------------------------------------------------------------------------------------===//
@@ -259,7 +258,8 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
           b.create<scf::IndexSwitchOp>(TypeRange{i32, i32, i32}, kind, cases, cases.size());
       {
         OpBuilder::InsertionGuard guard(b);
-        for (auto [i, symbol] : llvm::enumerate(tableOp.getKinds().getAsRange<FlatSymbolRefAttr>())) {
+        for (auto [i, symbol] :
+             llvm::enumerate(tableOp.getKinds().getAsRange<FlatSymbolRefAttr>())) {
           b.createBlock(&choose.getCaseRegions()[i]);
           auto call =
               b.create<func::CallOp>(symbol.getValue(), TypeRange{i32, i32, i32},

@@ -15,8 +15,8 @@ Value CachePool::block(Value context, Value layer, Value pageNumber, Value head)
 
 Value CachePool::chunkOf(Value position, Value chunk) {
   auto bits = [&](int64_t shift, int64_t mask) -> Value {
-    return b.createOrFold<arith::AndIOp>(
-        b.createOrFold<arith::ShRUIOp>(position, b.index(shift)), b.index(mask));
+    return b.createOrFold<arith::AndIOp>(b.createOrFold<arith::ShRUIOp>(position, b.index(shift)),
+                                         b.index(mask));
   };
   Value result = b.createOrFold<arith::XOrIOp>(chunk, bits(1, 3));
   if (rowBytes() >= 128) // a row meets all banks: neighbours begin in different halves

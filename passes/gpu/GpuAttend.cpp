@@ -34,10 +34,9 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
   Type i32 = b.getI32Type();
   Value warp = b.div(thread, 32), lane = b.rem(thread, 32), g = b.div(lane, 4), t = b.rem(lane, 4);
   Memory query = memoryOf(op.getQuery()), partials = *outputs[0].memory;
-  Value merged =
-      shared(layout.scratch, {kConsumerWarps, items.together, headDim + 4}, f32());
-  Value merged2 = shared(layout.scratch, {kConsumerWarps, items.together, headDim / 2 + 2},
-                         vectorOf(2, f32()));
+  Value merged = shared(layout.scratch, {kConsumerWarps, items.together, headDim + 4}, f32());
+  Value merged2 =
+      shared(layout.scratch, {kConsumerWarps, items.together, headDim / 2 + 2}, vectorOf(2, f32()));
   bool narrow = query.type.getElementType().isBF16();
   Value full = layout.full(b), empty = layout.empty(b);
   Value used = SharedLayout::flag(b, SharedLayout::kUsed);
@@ -109,8 +108,8 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
     Value here = b.toIndex(load(positions, row, row));
     Value found = b.both(b.equal(load(slots, row, row), load(slots, item.token, item.token)),
                          b.both(b.less(lane, frame.tokens), b.less(here, own)));
-    found = b.both(found, b.create<arith::CmpIOp>(arith::CmpIPredicate::ult, b.sub(here, first),
-                                                  b.index(8)));
+    found = b.both(
+        found, b.create<arith::CmpIOp>(arith::CmpIPredicate::ult, b.sub(here, first), b.index(8)));
     return b.create<NVVM::VoteBallotOp>(i32, b.integer(-1), found);
   };
   Value scale = b.constant(f32(), op.getScale().convertToDouble());
@@ -136,8 +135,8 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
               b.create<mk_cta::ProxyFenceOp>();
             });
           };
-          Value isOwn = b.create<arith::CmpIOp>(arith::CmpIPredicate::ult, b.sub(own, first),
-                                                b.index(8));
+          Value isOwn =
+              b.create<arith::CmpIOp>(arith::CmpIPredicate::ult, b.sub(own, first), b.index(8));
           b.when(isOwn, [&] { put(own, fresh[fresh.size() - 2], fresh.back()); });
           b.loopWhile(
               findRows(item, first, own),
@@ -247,15 +246,14 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
               [&] {
                 SmallVector<Value> state = ring;
                 state.append(AttendBlock(b, items, layout, thread, {}).nothing().values());
-                state = b.loop(b.index(0), blocks, b.index(1), state,
-                               [&](Value number, ValueRange at) {
-                                 auto [after, place] =
-                                     addBlock(item, number, own, fresh, RingPlace::of(at),
-                                              Softmax::of(at.drop_front(3)));
-                                 SmallVector<Value> both = place.values();
-                                 both.append(after.values());
-                                 return both;
-                               });
+                state =
+                    b.loop(b.index(0), blocks, b.index(1), state, [&](Value number, ValueRange at) {
+                      auto [after, place] = addBlock(item, number, own, fresh, RingPlace::of(at),
+                                                     Softmax::of(at.drop_front(3)));
+                      SmallVector<Value> both = place.values();
+                      both.append(after.values());
+                      return both;
+                    });
                 storeItem(item, Softmax::of(ValueRange(state).drop_front(3)));
                 return SmallVector<Value>(ValueRange(state).take_front(3));
               },
@@ -269,6 +267,5 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
   Waiter waiter{b, frame.context, frame.worker, thread};
   Value arrived = waiter.wait(frame.instruction, frame.number, frame.step);
   SmallVector<Value> ring = frame.ring.values();
-  return RingPlace::of(
-      b.choose(ValueRange(ring).getTypes(), arrived, work, [&] { return ring; }));
+  return RingPlace::of(b.choose(ValueRange(ring).getTypes(), arrived, work, [&] { return ring; }));
 }

@@ -25,7 +25,8 @@ Value GpuBuilder::shared(int64_t offset, ArrayRef<int64_t> shape, Type element) 
 }
 
 Value GpuBuilder::toI32(Value index) {
-  if (auto cast = index.getDefiningOp<arith::IndexCastOp>(); cast && cast.getIn().getType().isInteger(32))
+  if (auto cast = index.getDefiningOp<arith::IndexCastOp>();
+      cast && cast.getIn().getType().isInteger(32))
     return cast.getIn();
   return createOrFold<arith::IndexCastOp>(getI32Type(), index);
 }
@@ -95,8 +96,7 @@ SmallVector<Value> GpuBuilder::choose(TypeRange types, Value condition,
 }
 
 Value GpuBuilder::fastExp(Value x) {
-  return special("llvm.nvvm.ex2.approx.f",
-                 fmul(x, constant(getF32Type(), 1.44269504088896341)));
+  return special("llvm.nvvm.ex2.approx.f", fmul(x, constant(getF32Type(), 1.44269504088896341)));
 }
 
 Value GpuBuilder::silu(Value x) {

@@ -87,8 +87,8 @@ struct GpuBuilder : CodeBuilder {
   Value pack(ValueRange elements);
   /// Two float32 rounded to bfloat16 in one i32, the first in the low half.
   Value packPair(Value low, Value high);
-  /// By the special function unit, to about 2 ulp (e^x: of its product with log2 e), in a handful of
-  /// instructions without branches: e^x, 1 / x, 1 / sqrt(x), x / (1 + e^-x).
+  /// By the special function unit, to about 2 ulp (e^x: of its product with log2 e), in a handful
+  /// of instructions without branches: e^x, 1 / x, 1 / sqrt(x), x / (1 + e^-x).
   Value fastExp(Value x);
   Value inverse(Value x) { return special("llvm.nvvm.rcp.approx.ftz.f", x); }
   Value inverseRoot(Value x) { return special("llvm.nvvm.rsqrt.approx.f", x); }

@@ -195,8 +195,7 @@ void GpuEmitter::storeCache(KvAppendOp op, Value row, bool second) {
       SmallVector<Value> loaded = earlyOf(op);
       Value pageNumber = b.toIndex(loaded.empty() ? pageOf(op, row) : loaded[0]);
       Value head = b.div(at(column), headDim), dim = b.rem(at(column), headDim);
-      Value block =
-          pool.block(frame.context, layers.lookup(op.getCache()), pageNumber, head);
+      Value block = pool.block(frame.context, layers.lookup(op.getCache()), pageNumber, head);
       int64_t first = value == op.getValues() ? pool.page : 0;
       Value rows = view("kv", block, {2 * pool.page, headDim}, {headDim, 1}, b.getBF16Type());
       Value place = b.add(b.mul(pool.chunkOf(position, b.div(dim, 8)), 8), b.rem(dim, 8));

@@ -43,8 +43,8 @@ void Loader::emit() {
   SmallVector<Value> last = weights.eachInstruction(
       State{b.integer(1, 1), start, start}.values(),
       [&](Value instruction, Value step, ValueRange at) {
-        State state = State::of(weights.eachCopy(
-            instruction, at, [&](Value offset, Value bytes, ValueRange state) {
+        State state = State::of(
+            weights.eachCopy(instruction, at, [&](Value offset, Value bytes, ValueRange state) {
               return fillWeights(offset, bytes, State::of(state)).values();
             }));
         Value kind = TableWalk{b, context, worker}.field(instruction, "kind");
@@ -98,8 +98,8 @@ Loader::State Loader::streamCache(mk_task::KindOp kind, Value instruction, Value
   AttendItems items(b, kind, options);
   TableWalk table{b, context, worker};
   auto op = cast<AttendOp>(kind.getAnchor());
-  Value layer = table.field(instruction, "operand",
-                            cast<BlockArgument>(op.getCache()).getArgNumber());
+  Value layer =
+      table.field(instruction, "operand", cast<BlockArgument>(op.getCache()).getArgNumber());
   Value begin = table.field(instruction, "begin"),
         width = b.sub(table.field(instruction, "end"), begin);
   Value header = b.shared(SharedLayout::kHeader, {4, kMaxRows}, b.getI32Type());
@@ -123,25 +123,23 @@ Loader::State Loader::streamCache(mk_task::KindOp kind, Value instruction, Value
     // A block's page for this lane, head, first position and number of positions: known one block
     // ahead, since a page's number may come from far away.
     auto locate = [&](Value i) {
-      Value number = b.min(items.number(b.div(i, items.blocks()), begin, width),
-                           b.sub(all, b.index(1)));
+      Value number =
+          b.min(items.number(b.div(i, items.blocks()), begin, width), b.sub(all, b.index(1)));
       Item item = items.decode(number, ranges);
       Value first = items.firstOf(item, b.rem(i, items.blocks()));
       Value end = items.endOf(item, asked("positions", item.token));
       Value count = b.min(b.sub(end, first), b.index(AttendItems::kBlock));
       // A position that does not exist is in the last page of the slot for all that it matters.
-      Value page = b.min(b.div(b.add(first, row), items.page), b.index(options.getPagesPerSlot() - 1));
-      Value found =
-          pageAt(b, context, options, item.token, asked("slots", item.token), page);
+      Value page =
+          b.min(b.div(b.add(first, row), items.page), b.index(options.getPagesPerSlot() - 1));
+      Value found = pageAt(b, context, options, item.token, asked("slots", item.token), page);
       return SmallVector<Value>{found, item.kvHead, first, count};
     };
     SmallVector<Value> init = values;
     init.append(b.choose(
         TypeRange{b.getI32Type(), b.getIndexType(), b.getIndexType(), b.getIndexType()},
         b.less(b.index(0), total), [&] { return locate(b.index(0)); },
-        [&] {
-          return SmallVector<Value>{b.integer(0), b.index(0), b.index(0), b.index(0)};
-        }));
+        [&] { return SmallVector<Value>{b.integer(0), b.index(0), b.index(0), b.index(0)}; }));
     SmallVector<Value> done =
         b.loop(b.index(0), total, b.index(1), init, [&](Value i, ValueRange carried) {
           SmallVector<Value> following = locate(b.min(b.add(i, 1), b.sub(total, b.index(1))));
@@ -158,23 +156,24 @@ Loader::State Loader::streamCache(mk_task::KindOp kind, Value instruction, Value
                 for (int64_t s = 0; s < items.slots(); ++s) {
                   Value from = b.index(s % items.slotsOfKeys() * items.rowsPerSlot());
                   // Keys or values; in a slot of both a second set of lanes has the values.
-                  Value matrix = items.oneSlot() ? b.div(lane, pieces) : b.index(s / items.slotsOfKeys());
-                  Value rounded = b.mul(b.div(b.add(count, items.piece() - 1), items.piece()),
-                                        items.piece());
-                  Value inSlot = b.max(b.index(0), b.min(b.sub(rounded, from),
-                                                         b.index(items.rowsPerSlot())));
+                  Value matrix =
+                      items.oneSlot() ? b.div(lane, pieces) : b.index(s / items.slotsOfKeys());
+                  Value rounded =
+                      b.mul(b.div(b.add(count, items.piece() - 1), items.piece()), items.piece());
+                  Value inSlot =
+                      b.max(b.index(0), b.min(b.sub(rounded, from), b.index(items.rowsPerSlot())));
                   auto issue = [&](Value slot) {
                     Value bytes = b.mul(inSlot, items.pool.rowBytes() * (items.oneSlot() ? 2 : 1));
-                    b.when(b.equal(lane, b.index(0)), [&] {
-                      b.create<mk_cta::RingAnnounceOp>(full, slot, b.toI32(bytes));
-                    });
+                    b.when(b.equal(lane, b.index(0)),
+                           [&] { b.create<mk_cta::RingAnnounceOp>(full, slot, b.toI32(bytes)); });
                     Value place = b.sub(row, from);
-                    Value mine = b.both(
-                        b.less(lane, b.index(items.oneSlot() ? 2 * pieces : pieces)),
-                        b.create<arith::CmpIOp>(arith::CmpIPredicate::ult, place, inSlot));
+                    Value mine =
+                        b.both(b.less(lane, b.index(items.oneSlot() ? 2 * pieces : pieces)),
+                               b.create<arith::CmpIOp>(arith::CmpIPredicate::ult, place, inSlot));
                     b.when(mine, [&] {
-                      Value source = b.wideAdd(
-                          block, b.mul(b.add(b.mul(matrix, items.page), inPage), items.pool.rowBytes()));
+                      Value source =
+                          b.wideAdd(block, b.mul(b.add(b.mul(matrix, items.page), inPage),
+                                                 items.pool.rowBytes()));
                       if (items.oneSlot())
                         place = b.add(place, b.mul(matrix, AttendItems::kBlock));
                       b.create<mk_cta::RingCopyOp>(
@@ -195,8 +194,8 @@ Loader::State Loader::streamCache(mk_task::KindOp kind, Value instruction, Value
         });
     return SmallVector<Value>(ValueRange(done).take_front(7));
   };
-  return State::of(b.choose(ValueRange(values).getTypes(), state.alive, stream,
-                            [&] { return values; }));
+  return State::of(
+      b.choose(ValueRange(values).getTypes(), state.alive, stream, [&] { return values; }));
 }
 
 Loader::State Loader::fill(State state, function_ref<void(Value slot)> issue) {

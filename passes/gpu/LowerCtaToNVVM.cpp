@@ -239,8 +239,8 @@ struct LowerCtaToNVVM : mk::impl::LowerCtaToNVVMBase<LowerCtaToNVVM> {
             .Case([&](mk_cta::FragmentOp fragment) {
               Value slot = element(b, fragment.getRing(), fragment.getSlot());
               Value place = b.toI32(b.mul(fragment.getPlace(), 16));
-              result = fourWords(b, "ld.shared.v4.u32 {$0, $1, $2, $3}, [$4];",
-                                 b.addI32(slot, place));
+              result =
+                  fourWords(b, "ld.shared.v4.u32 {$0, $1, $2, $3}, [$4];", b.addI32(slot, place));
               return true;
             })
             .Case([&](mk_cta::TraceLineOp) {
@@ -284,8 +284,8 @@ struct LowerCtaToNVVM : mk::impl::LowerCtaToNVVMBase<LowerCtaToNVVM> {
             })
             .Case([&](mk_cta::RingCopyOp copy) {
               // Operands by number: the accessors insist on the context's type.
-              Value slot = b.addI32(element(b, operand(0), operand(1)),
-                                    b.toI32(b.mul(operand(2), 16)));
+              Value slot =
+                  b.addI32(element(b, operand(0), operand(1)), b.toI32(b.mul(operand(2), 16)));
               Value source = b.create<arith::AddIOp>(loadWord(b, operand(4), copy.getArena()),
                                                      toI64(b, operand(5)));
               assembly(b, Type(),
@@ -301,18 +301,18 @@ struct LowerCtaToNVVM : mk::impl::LowerCtaToNVVMBase<LowerCtaToNVVM> {
               return true;
             })
             .Case([&](mk_cta::AwaitToldOp await) {
-              Value told = assembly(b, b.getI32Type(),
-                                    "{ .reg .pred done, leave; .reg .u32 word; again: "
-                                    "ld.acquire.cta.shared.u32 word, [$1]; "
-                                    "sub.s32 word, word, $2; setp.gt.s32 done, word, 0; "
-                                    "@done bra out; ld.volatile.shared.u32 word, [$3]; "
-                                    "setp.ne.u32 leave, word, 0; @leave bra out; "
-                                    "nanosleep.u32 20; bra again; "
-                                    "out: selp.u32 $0, 1, 0, done; }",
-                                    "=r,r,r,r",
-                                    {element(b, await.getWord(), b.index(0)),
-                                     b.toI32(await.getNumber()),
-                                     element(b, await.getQuit(), b.index(0))});
+              Value told =
+                  assembly(b, b.getI32Type(),
+                           "{ .reg .pred done, leave; .reg .u32 word; again: "
+                           "ld.acquire.cta.shared.u32 word, [$1]; "
+                           "sub.s32 word, word, $2; setp.gt.s32 done, word, 0; "
+                           "@done bra out; ld.volatile.shared.u32 word, [$3]; "
+                           "setp.ne.u32 leave, word, 0; @leave bra out; "
+                           "nanosleep.u32 20; bra again; "
+                           "out: selp.u32 $0, 1, 0, done; }",
+                           "=r,r,r,r",
+                           {element(b, await.getWord(), b.index(0)), b.toI32(await.getNumber()),
+                            element(b, await.getQuit(), b.index(0))});
               result = b.create<arith::CmpIOp>(arith::CmpIPredicate::ne, told, b.integer(0));
               return true;
             })

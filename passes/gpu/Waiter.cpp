@@ -70,8 +70,9 @@ Value Waiter::waitForStep(Value number, Value step) {
     Value ended = b.create<mk_cta::PollOp>(b.getI1Type(), context, worker, number, b.index(-1),
                                            step, b.integer(0, 1));
     // The loader may still look at what the step was asked to do.
-    Value passed = b.create<mk_cta::AwaitToldOp>(b.getI1Type(), flag(SharedLayout::kPassed),
-                                                 b.wideSub(step, b.index(1)), flag(SharedLayout::kQuit));
+    Value passed =
+        b.create<mk_cta::AwaitToldOp>(b.getI1Type(), flag(SharedLayout::kPassed),
+                                      b.wideSub(step, b.index(1)), flag(SharedLayout::kQuit));
     return b.both(ended, passed);
   });
 }

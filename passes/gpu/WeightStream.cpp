@@ -61,8 +61,7 @@ WeightStream::Tiles WeightStream::tilesOf(Value kind) {
     auto kind = cast<mk_task::KindOp>(SymbolTable::lookupSymbolIn(program, symbol));
     if (auto linear = dyn_cast<LinearOp>(kind.getAnchor())) {
       mk_task::FragmentTile tile(linear.getInnerSize());
-      yield(tile.chunks, tile.chunkBytes(), tile.group,
-            kind.getDomain() == mk_task::Domain::rows);
+      yield(tile.chunks, tile.chunkBytes(), tile.group, kind.getDomain() == mk_task::Domain::rows);
     } else {
       yield(0, 0, 1, 0);
     }
@@ -87,17 +86,15 @@ SmallVector<Value> WeightStream::eachCopy(
   Value batch = b.select(chunked, b.index(4), b.max(units, b.index(1)));
   return b.loop(b.index(0), units, batch, init, [&](Value from, ValueRange state) {
     Value inBatch = b.min(batch, b.sub(units, from));
-    return b.loop(
-        b.index(0), tiles.chunks, b.index(1), state, [&](Value chunk, ValueRange state) {
-          return b.loop(
-              b.index(0), inBatch, tiles.group, state, [&](Value unit, ValueRange state) {
-                Value tile = b.add(b.mul(b.add(from, unit), tiles.chunks), chunk);
-                Value offset = b.wideAdd(base, b.mul(tile, tiles.chunkBytes));
-                Value bytes = b.mul(b.min(tiles.group, b.sub(inBatch, unit)), tiles.chunkBytes);
-                return b.choose(
-                    state.getTypes(), state[0], [&] { return body(offset, b.toI32(bytes), state); },
-                    [&] { return SmallVector<Value>(state); });
-              });
-        });
+    return b.loop(b.index(0), tiles.chunks, b.index(1), state, [&](Value chunk, ValueRange state) {
+      return b.loop(b.index(0), inBatch, tiles.group, state, [&](Value unit, ValueRange state) {
+        Value tile = b.add(b.mul(b.add(from, unit), tiles.chunks), chunk);
+        Value offset = b.wideAdd(base, b.mul(tile, tiles.chunkBytes));
+        Value bytes = b.mul(b.min(tiles.group, b.sub(inBatch, unit)), tiles.chunkBytes);
+        return b.choose(
+            state.getTypes(), state[0], [&] { return body(offset, b.toI32(bytes), state); },
+            [&] { return SmallVector<Value>(state); });
+      });
+    });
   });
 }

@@ -188,7 +188,8 @@ static void createTasks(ProgramOp program, const Assignment &assignment) {
         builder.create<TaskOp>(
             FamilyOp(cut.family).getLoc(), FlatSymbolRefAttr::get(FamilyOp(cut.family)),
             builder.getI64IntegerAttr(cut.bounds[w]), builder.getI64IntegerAttr(cut.bounds[w + 1]),
-            builder.getI64IntegerAttr(cut.worker(w)), none, none, /*hints=*/ArrayAttr(), none, IntegerAttr());
+            builder.getI64IntegerAttr(cut.worker(w)), none, none, /*hints=*/ArrayAttr(), none,
+            IntegerAttr());
 }
 
 namespace {

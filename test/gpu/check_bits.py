@@ -13,6 +13,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).res
 
 import mk
 import numpy as np
+
 from gpu import suite
 from gpu.cases import Array
 from gpu.suite import Figures, Report, require

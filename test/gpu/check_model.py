@@ -19,9 +19,10 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).res
 import mk
 import numpy as np
 import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+
 from gpu import suite
 from gpu.suite import Figures, Report, require
-from transformers import AutoConfig, AutoModelForCausalLM
 
 TOKENS, NEW = 40, 32
 MOST = 0.015  # relative L2 distance of the logits; a wrong column or a stale row is ten times that
@@ -40,7 +41,9 @@ def check_package(report: Report, package: Path, config: Path) -> None:
     """A program compiled from the folder of that configuration."""
     fields = json.loads(config.read_text())
     ignored = ("architectures", "transformers_version", "dtype")
-    model = made_up(AutoConfig.for_model(**{name: value for name, value in fields.items() if name not in ignored}))
+    model = made_up(
+        AutoConfig.for_model(**{name: value for name, value in fields.items() if name not in ignored})
+    )
     weights = {name: value.detach() for name, value in model.state_dict().items()}
     if model.config.tie_word_embeddings:
         del weights["lm_head.weight"]

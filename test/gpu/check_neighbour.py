@@ -15,6 +15,7 @@ from typing import Any
 sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[2] / "python")]
 
 import mk
+
 from gpu import suite
 from gpu.suite import Figures, Report, require
 

@@ -19,10 +19,11 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).res
 
 import mk
 import numpy as np
+from mk.program import Program
+
 from gpu import suite
 from gpu.check_neighbour import ask_for_an_engine
 from gpu.suite import Failed, Figures, Report, require
-from mk.program import Program
 
 SOON = 0.02  # seconds from Ctrl-C to the end of the kernel, a step of which takes a tenth of a millisecond
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from gpu.cases import Array, Step, made_up
 from gpu.suite import Figures, require
 

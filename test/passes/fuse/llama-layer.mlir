@@ -20,7 +20,7 @@ func.func @step(%tokens: !i, %positions: !i, %slots: !i, %rows: !i, %g: !g, %f: 
   // CHECK: %[[X:.*]] = mk.embedding
   %x = mk.embedding %we, %tokens : (!we, !i) -> !x
   %n = mk.rms_norm %x, %g {eps = 1.0e-5 : f64} : (!x, !g) -> !x
-  // CHECK: %[[Q:.*]]:2 = mk.linear %[[X]], {{.*}} -> (tensor<?x64xf32>, !mk.cache<2x16xbf16>) prologue
+  // CHECK: %[[Q:.*]]:2 = mk.linear %[[X]], {{.*}} -> (tensor<?x64xbf16>, !mk.cache<2x16xbf16>) prologue
   %q = mk.linear %n, [%w] : (!x, !w) -> !x
   %k = mk.linear %n, [%wk] : (!x, !wk) -> !k
   %v = mk.linear %n, [%wk] : (!x, !wk) -> !k

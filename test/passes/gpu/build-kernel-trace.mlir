@@ -19,8 +19,7 @@ module attributes {mk.target = #mk.target<kind = "gpu", features = "sm_90a", wor
 // CHECK: func.func @mk_main(%[[C:.*]]: !mk_cta.context)
 // CHECK: %[[WORKER:.*]] = arith.index_cast
 // CHECK: %[[TID:.*]] = nvvm.read.ptx.sreg.tid.x
-// CHECK: %[[THREAD:.*]] = arith.index_cast %[[TID]]
-// CHECK: %[[FIRST:.*]] = arith.cmpi eq, %[[THREAD]], %c0
+// CHECK: %[[FIRST:.*]] = arith.cmpi eq, %[[TID]], %c0_i32
 // CHECK: nvvm.setmaxregister increase
 // CHECK: %[[LINE:.*]] = mk_cta.trace_line %[[C]], %[[WORKER]], %{{.*}}, %{{.*}}
 // CHECK-NEXT: scf.if %[[FIRST]] {

@@ -18,10 +18,10 @@ mk_task.program @step {
 }
 // CHECK-LABEL: func.func private @linear
 // CHECK: scf.for
-// CHECK: scf.for %[[CHUNK:.*]] = %c0 to %c2 step %c1
-// CHECK: %[[NEXT:.*]] = arith.addi %[[CHUNK]], %c1
-// CHECK: %[[LOADED:.*]] = arith.minsi %[[NEXT]], %c1
-// CHECK: arith.muli %[[LOADED]], %c22
+// CHECK: scf.for %[[CHUNK:.*]] = %c0_i32 to %c2_i32 step %c1_i32
+// CHECK: %[[NEXT:.*]] = arith.addi %[[CHUNK]], %c1_i32
+// CHECK: %[[LOADED:.*]] = arith.minsi %[[NEXT]], %c1_i32
+// CHECK: arith.muli %[[LOADED]], %c22_i32
 // CHECK: scf.for
 // CHECK: mk_cta.ring_await
 // CHECK-COUNT-2: mk_cta.fragment
@@ -30,7 +30,7 @@ mk_task.program @step {
 // CHECK: mk_cta.ring_release
 // CHECK-COUNT-6: mk_cta.mma
 // CHECK-NOT: mk_cta.mma
-// CHECK: %[[FIRST:.*]] = arith.cmpi eq, %[[CHUNK]], %c0
+// CHECK: %[[FIRST:.*]] = arith.cmpi eq, %[[CHUNK]], %c0_i32
 // CHECK: %[[BEFORE:.*]] = memref.load %[[SUMS:.*]][%[[AT:.*]]] : memref<2x4x8x8x2xvector<2xf32>, 3>
 // CHECK: %[[FROM:.*]] = arith.select %[[FIRST]], %{{.*}}, %[[BEFORE]]
 // CHECK: arith.addf %[[FROM]]

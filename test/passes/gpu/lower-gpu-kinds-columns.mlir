@@ -19,11 +19,14 @@ mk_task.program @step {
 // CHECK-SAME: index, %[[N:[a-z0-9]+]]: index, %{{[a-z0-9]+}}: index, %{{[a-z0-9]+}}: i32,
 // CHECK: %[[THREAD:.*]] = mk_cta.thread
 // CHECK: %[[UNITS:.*]] = arith.subi
-// CHECK: %[[ALL:.*]] = arith.muli %[[UNITS]], %[[N]]
-// CHECK: %[[COLUMNS:.*]] = arith.muli %[[ALL]], %c4
-// CHECK: scf.for %{{.*}} = %[[THREAD]] to %[[COLUMNS]] step %c256
+// CHECK: %[[ROWS:.*]] = arith.index_cast %[[N]]
+// CHECK: %[[ALL:.*]] = arith.muli %[[UNITS]], %[[ROWS]]
+// CHECK: %[[COLUMNS:.*]] = arith.muli %[[ALL]], %c4_i32
+// CHECK: %[[FROM:.*]] = arith.index_cast %[[THREAD]]
+// CHECK: scf.for %{{.*}} = %[[FROM]] to %[[COLUMNS]] step %c256_i32
 // Column c is read at c, and written at c / 32 * 32 + c % 2 + c / 2 % 4 * 8 + c / 8 % 4 * 2.
-// CHECK: %[[C:.*]] = arith.addi %{{.*}}, %c2
+// CHECK: arith.addi %{{.*}}, %c2_i32
+// CHECK: %[[C:.*]] = arith.index_cast
 // CHECK: memref.load %{{.*}}[%[[ROW:.*]], %[[C]]]
 // CHECK: %[[BASE:.*]] = arith.andi %[[C]], %c-32
 // CHECK: %[[PLACE:.*]] = arith.addi

@@ -28,7 +28,7 @@ mk_task.program @step {
 }
 // CHECK-LABEL: func.func private @out
 // Once for each of the two segments of a block, before the loop over tiles.
-// CHECK-COUNT-2: scf.for %{{.*}} = %c0 to %{{.*}} step %c4 iter_args({{.*}}) -> (f32, f32, f32, f32, f32, f32, f32, f32, f32, f32)
+// CHECK-COUNT-2: scf.for %{{.*}} = %c0_i32 to %{{.*}} step %c4_i32 iter_args({{.*}}) -> (f32, f32, f32, f32, f32, f32, f32, f32, f32, f32)
 // CHECK: scf.for
 // CHECK-NOT: ex2
 // CHECK: %[[R:.*]] = memref.load %{{.*}} : memref<?x32xf32

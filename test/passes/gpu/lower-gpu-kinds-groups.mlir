@@ -33,6 +33,7 @@ mk_task.program @step {
 // CHECK: memref<2x4x8x16x2xvector<2xf32>, 3>
 // CHECK-LABEL: func.func private @head
 // CHECK-SAME: %[[M:[a-z0-9]+]]: index, %[[SLOT:[a-z0-9]+]]: i32, %[[P:[a-z0-9]+]]: i32, %[[U:[a-z0-9]+]]: i32)
-// CHECK: %[[NONE:.*]] = arith.cmpi eq, %[[M]], %c0
+// CHECK: %[[COUNT:.*]] = arith.index_cast %[[M]]
+// CHECK: %[[NONE:.*]] = arith.cmpi eq, %[[COUNT]], %c0_i32
 // CHECK: scf.if %[[NONE]]
 // CHECK-NEXT: scf.yield %[[SLOT]], %[[P]], %[[U]]

@@ -36,7 +36,7 @@ mk_task.program @step attributes {flagged = 4096} {
 // CHECK: math.fma
 // CHECK-COUNT-5: nvvm.shfl.sync bfly
 // CHECK-NOT: nvvm.shfl
-// CHECK: math.sqrt
+// CHECK: rsqrt.approx
 // CHECK-COUNT-4: memref.store
 // CHECK-NOT: memref.store
 

@@ -32,7 +32,7 @@ mk_task.program @step {
 // CHECK: math.fma
 // CHECK: mk_cta.mma
 // CHECK: nvvm.barrier
-// CHECK: math.sqrt
+// CHECK: rsqrt.approx
 // CHECK-LABEL: func.func private @plain
-// CHECK-NOT: {{math.fma|math.sqrt|"params"}}
+// CHECK-NOT: {{math.fma|rsqrt|"params"}}
 // CHECK: return

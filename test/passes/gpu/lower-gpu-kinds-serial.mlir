@@ -22,7 +22,7 @@ mk_task.program @step {
 }
 }
 // CHECK-LABEL: func.func private @argmax
-// CHECK: scf.for %{{.*}} = %{{.*}} to %c20 step %c2048
+// CHECK: scf.for %{{.*}} = %{{.*}} to %c20_i32 step %c2048_i32
 // CHECK: nvvm.shfl.sync {{.*}}bfly
 // CHECK: arith.cmpi slt
 // CHECK: memref.store %{{.*}} : memref<?xi32
