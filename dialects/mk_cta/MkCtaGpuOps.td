@@ -151,7 +151,7 @@ def MkCta_TellOp : MkCta_Op<"tell", [MemoryEffects<[MemRead, MemWrite]>]> {
     tell that what it is asked to do is on the chip, and the loader, that it looks at that no more.
 
     ```mlir
-    mk_cta.tell %word, %number : memref<1xi32, 3>
+    mk_cta.tell %flag, %number : memref<1xi32, 3>
     ```
   }];
   let arguments = (ins MkCta_Word:$word, Index:$number);
@@ -167,7 +167,7 @@ def MkCta_AwaitToldOp : MkCta_Op<"await_told", [MemoryEffects<[MemRead, MemWrite
     the waiting thread.
 
     ```mlir
-    %told = mk_cta.await_told %word, %number quit %quit : memref<1xi32, 3>, memref<1xi32, 3>
+    %told = mk_cta.await_told %flag, %number quit %quit : memref<1xi32, 3>, memref<1xi32, 3>
     ```
   }];
   let arguments = (ins MkCta_Word:$word, Index:$number, MkCta_Word:$quit);

@@ -68,10 +68,14 @@ def LowerGpuKinds : Pass<"mk-lower-gpu-kinds", "::mlir::ModuleOp"> {
       ...
       %begin = mk_cta.field %i, "begin"[0]
       %end = mk_cta.field %i, "end"[0]
-      %units = arith.subi %end, %begin : index
-      %rows = arith.muli %units, %tokens : index
-      %columns = arith.muli %rows, %c4 : index
-      scf.for %n = %thread to %columns step %c256 {
+      %first = arith.index_cast %begin : index to i32
+      %last = arith.index_cast %end : index to i32
+      %units = arith.subi %last, %first : i32
+      %count = arith.index_cast %tokens : index to i32
+      %rows = arith.muli %units, %count : i32
+      %columns = arith.muli %rows, %c4_i32 : i32
+      %from = arith.index_cast %thread : index to i32
+      scf.for %n = %from to %columns step %c256_i32 : i32 {
         ...
         %x = mk_cta.view %context, "activations", ... : memref<?x64xf32, strided<[64, 1]>, 1>
         %a = memref.load %x[%row, %column] : memref<?x64xf32, strided<[64, 1]>, 1>
@@ -91,8 +95,9 @@ def BuildKernel : Pass<"mk-build-kernel", "::mlir::ModuleOp"> {
   let description = [{
     Adds the kernel `@mk_main(!mk_cta.context)`. Its consumer warps run the table as `mk-build-main` has it on the
     CPU: for every step, for every instruction, the waits, the function of its kind, its signal. Its loader warp
-    walks the same table, but copies the tiles of the instructions into the ring and waits for nothing but slots,
-    so it runs ahead of the consumers over operators, layers and tokens. One launch is one generation.
+    walks the same table, but copies what the instructions read into the ring: tiles of weights, for which it waits for
+    nothing but slots, so it runs ahead of the consumers over operators, layers and tokens, and blocks of the cache, for
+    which it waits until the consumers have told of the step. One launch is one generation.
 
     **Requires** `mk-build-table` and `mk-lower-gpu-kinds`. **Ensures** that the program is code: the
     `mk_task.program` is erased.
@@ -138,9 +143,9 @@ def BuildKernel : Pass<"mk-build-kernel", "::mlir::ModuleOp"> {
       ...
       } else { // the loader
         ...
-        mk_cta.ring_await %empty[%slot], ...
+        mk_cta.ring_await %free[%slot], %parity quit ...
         ...
-        mk_cta.ring_fill %ring[%slot], %full, %context, "stream", ...
+        mk_cta.ring_fill %ring[%slot], %filled, %context, "stream", ...
     ```
   }];
   let options = [Option<"trace", "trace", "bool", "false", "note the times of every instruction">];
@@ -165,7 +170,7 @@ def TimeRing : Pass<"mk-time-ring", "::mlir::ModuleOp"> {
     }
     // becomes
     func.func private @body(%slot: index, %parity: i32) {
-      %sum = mk_cta.shared 1012 : memref<1xi32, 3>
+      %sum = mk_cta.shared 1020 : memref<1xi32, 3>
       %full = mk_cta.shared 0 : memref<4xi64, 3>
       mk_cta.ring_await_timed %full[%slot], %parity, %sum : memref<4xi64, 3>, memref<1xi32, 3>
     ```
@@ -211,11 +216,13 @@ def LowerCtaToNVVM : Pass<"mk-lower-cta-to-nvvm", "::mlir::ModuleOp"> {
     ```mlir
     mk_cta.arrive %context, %event, %hint
     // becomes, after canonicalization
-    %line = arith.constant 64 : index
+    %line = arith.constant 64 : i32
     %field = llvm.getelementptr %context[16] : (!llvm.ptr) -> !llvm.ptr, i8
     %events = llvm.load %field invariant {alignment = 8 : i64} : !llvm.ptr -> i64
-    %offset = arith.muli %event, %line : index
-    %byte = arith.index_cast %offset : index to i64
+    %number = arith.index_cast %event : index to i32
+    %offset = arith.muli %number, %line : i32
+    %small = arith.index_cast %offset : i32 to index
+    %byte = arith.index_cast %small : index to i64
     %counter = arith.addi %events, %byte : i64
     %bit = arith.extui %hint : i1 to i32
     llvm.inline_asm ... "{ .reg .pred hint; setp.ne.u32 hint, $1, 0; @hint red.relaxed.gpu.global.add.u64 [$0], 1; @!hint red.release.gpu.global.add.u64 [$0], 1; }", "l,r,~{memory}" %counter, %bit : (i64, i32) -> ()

@@ -198,10 +198,11 @@ def test_times_are_those_of_every_instruction(make: Make) -> None:
     ):  # one after the other, step after step
         mine = times.stamps[:, worker, :count, :4].reshape(-1)
         assert (np.diff(mine) >= 0).all() and len(np.unique(mine)) > 8
-    # Only products wait for the ring, some do, and none for longer than it takes.
+    # Only products and attention wait for the ring, some do, and none for longer than it takes.
     kinds = [kind["kind_class"] for kind in traced.program.manifest["kinds"]]
     tiles = np.isin(
-        traced.program.arrays["table"][exists][:, 0], [i for i, c in enumerate(kinds) if c == "tiles"]
+        traced.program.arrays["table"][exists][:, 0],
+        [i for i, c in enumerate(kinds) if c in ("tiles", "attend")],
     )
     assert (ring[:, ~tiles] == 0).all() and ring.any()
     assert (ring <= stamps[..., 2] - stamps[..., 1]).all()

@@ -1,6 +1,6 @@
 # Part of mk, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Times on a real GPU: `python3 test/gpu/check_times.py PLAIN.mkp TRACED.mkp [OUT.pftrace]`.
+"""What noting times costs on a GPU: `python -m bench.gpu_times PLAIN.mkp TRACED.mkp [OUT.pftrace]`.
 
 The packages are one model compiled elsewhere without and with `trace=True`; the weights are made up here. Checks what
 noting times costs and that it changes no bits, that times are in order, and prints the profile; with OUT it writes the
@@ -13,16 +13,16 @@ import statistics
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT / "python"), str(ROOT)]
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "python"))
 
-import mk
-import numpy as np
-from mk import timeline
-from mk.explain import explain_times
-from mk.runtime.times import STAMPS
+import mk  # noqa: E402
+import numpy as np  # noqa: E402
+from mk import timeline  # noqa: E402
+from mk.explain import explain_times  # noqa: E402
+from mk.runtime.times import STAMPS  # noqa: E402
 
-from bench.gpu.mk_side import Decoder
+from bench.gpu.mk_side import Decoder  # noqa: E402
 
 CONTEXT, ROUNDS = 512, 9
 MOST = 0.03  # of a step, that noting times may cost
