@@ -16,19 +16,20 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "python"))
 
-import mk  # noqa: E402
-import numpy as np  # noqa: E402
-from mk import timeline  # noqa: E402
-from mk.explain import explain_times  # noqa: E402
-from mk.runtime.times import STAMPS  # noqa: E402
-
-from bench.gpu.mk_side import Decoder  # noqa: E402
-
 CONTEXT, ROUNDS = 512, 9
 MOST = 0.03  # of a step, that noting times may cost
 
 
 def main() -> None:
+    """Exits with 1 at the first promise that is not kept."""
+    import mk
+    import numpy as np
+    from mk import timeline
+    from mk.explain import explain_times
+    from mk.runtime.times import STAMPS
+
+    from bench.gpu.mk_side import Decoder
+
     plain, traced = (mk.load(path) for path in sys.argv[1:3])
     with plain.engine("random") as one, traced.engine("random", trace_steps=8) as two:
         ids = np.random.default_rng(0).integers(0, one.vocabulary, 40)

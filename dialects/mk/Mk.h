@@ -36,6 +36,12 @@ OptionsAttr requireOptions(Operation *op);
 int64_t getColumns(Value value);
 int64_t getColumns(Type type);
 
+/// The end of the region in which an op computes its results: a linear's epilogue, or the body of a
+/// rowwise. Null for other ops, and if there is none.
+YieldOp getResultsYield(Operation *op);
+/// What that region yields for a result, or null.
+Value getYielded(OpResult result);
+
 /// The module path that the importer wrote into the op's location ("" if none).
 std::string getModulePath(Operation *op);
 

@@ -152,10 +152,6 @@ int64_t RowwiseOp::getFirstColumn(unsigned number) {
   return columns;
 }
 
-Value RowwiseOp::getYielded(OpResult result) {
-  return getBody().front().getTerminator()->getOperand(result.getResultNumber());
-}
-
 LogicalResult RowwiseOp::verify() {
   if (getInputs().empty())
     return emitOpError("expected at least one input");
@@ -166,6 +162,24 @@ LogicalResult RowwiseOp::verify() {
     return emitOpError() << "expected its body to yield the results (" << getResultTypes()
                          << "), found (" << yield->getOperandTypes() << ")";
   return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Both
+//===----------------------------------------------------------------------===//
+
+YieldOp getResultsYield(Operation *op) {
+  Region *region = nullptr;
+  if (auto rowwise = dyn_cast_or_null<RowwiseOp>(op))
+    region = &rowwise.getBody();
+  else if (auto linear = dyn_cast_or_null<LinearOp>(op))
+    region = &linear.getEpilogue();
+  return region && !region->empty() ? cast<YieldOp>(region->front().getTerminator()) : YieldOp();
+}
+
+Value getYielded(OpResult result) {
+  YieldOp yield = getResultsYield(result.getOwner());
+  return yield ? yield.getOperand(result.getResultNumber()) : Value();
 }
 
 } // namespace mlir::mk

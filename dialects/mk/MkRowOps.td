@@ -121,8 +121,6 @@ def Mk_RowwiseOp : Mk_Op<"rowwise", [RecursiveMemoryEffects]> {
     int64_t getFirstColumn(unsigned number);
     /// Columns of all inputs.
     int64_t getColumns() { return getFirstColumn(getInputs().size()); }
-    /// What the region yields for a result.
-    ::mlir::Value getYielded(::mlir::OpResult result);
   }];
 }
 

@@ -44,11 +44,13 @@ int64_t mk_cta::elementsPerWord(Type elementType) {
   return 32 / elementType.getIntOrFloatBitWidth();
 }
 
-LogicalResult ContextWordOp::verify() {
-  if (contextField(getName()) < 0)
-    return emitOpError() << "expects the name of a context field, got \"" << getName() << "\"";
+static LogicalResult verifyContextField(Operation *op, StringRef name) {
+  if (contextField(name) < 0)
+    return op->emitOpError() << "expects the name of a context field, got \"" << name << "\"";
   return success();
 }
+
+LogicalResult ContextWordOp::verify() { return verifyContextField(*this, getName()); }
 
 LogicalResult FieldOp::verify() {
   if (instructionField(getName()) < 0)
@@ -60,8 +62,8 @@ LogicalResult FieldOp::verify() {
 }
 
 LogicalResult ViewOp::verify() {
-  if (contextField(getArena()) < 0)
-    return emitOpError() << "expects the name of a context field, got \"" << getArena() << "\"";
+  if (failed(verifyContextField(*this, getArena())))
+    return failure();
   auto type = cast<MemRefType>(getResult().getType());
   SmallVector<int64_t> strides;
   int64_t offset;
@@ -116,17 +118,9 @@ LogicalResult LoadFlaggedOp::verify() {
   return success();
 }
 
-LogicalResult RingFillOp::verify() {
-  if (contextField(getArena()) < 0)
-    return emitOpError() << "expects the name of a context field, got \"" << getArena() << "\"";
-  return success();
-}
+LogicalResult RingFillOp::verify() { return verifyContextField(*this, getArena()); }
 
-LogicalResult RingCopyOp::verify() {
-  if (contextField(getArena()) < 0)
-    return emitOpError() << "expects the name of a context field, got \"" << getArena() << "\"";
-  return success();
-}
+LogicalResult RingCopyOp::verify() { return verifyContextField(*this, getArena()); }
 
 LogicalResult SharedOp::verify() {
   auto type = cast<MemRefType>(getResult().getType());

@@ -62,6 +62,19 @@ SmallVector<RequestArray> mk_task::requestArrays(mk::OptionsAttr options, int64_
   return arrays;
 }
 
+Type RequestArray::getElementType(MLIRContext *context) const {
+  if (type == "f32")
+    return Float32Type::get(context);
+  return IntegerType::get(context, type == "i64" ? 64 : 32);
+}
+
+RequestArray mk_task::findRequestArray(mk::OptionsAttr options, StringRef name) {
+  for (RequestArray &array : requestArrays(options))
+    if (array.name == name)
+      return array;
+  llvm_unreachable("not an array of Abi.def");
+}
+
 FragmentTile::FragmentTile(int64_t columns) : columns(columns) {
   int64_t blocks = llvm::divideCeil(columns, kBlockColumns);
   chunks = llvm::divideCeil(blocks, kChunkBlocks);

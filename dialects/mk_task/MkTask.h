@@ -45,9 +45,12 @@ struct RequestArray {
   StringRef type; // i32, f32 or i64
   int64_t count;  // elements
   int64_t offset; // bytes from the start of the block
+  Type getElementType(MLIRContext *context) const;
 };
 /// The arrays in order, for the sizes of a program; `total` receives the bytes of the block.
 SmallVector<RequestArray> requestArrays(mk::OptionsAttr options, int64_t *total = nullptr);
+/// The one with that name of Abi.def.
+RequestArray findRequestArray(mk::OptionsAttr options, StringRef name);
 
 /// How the 4 rows of a weight tile on a GPU are copied and multiplied: in chunks of at most 16 KB,
 /// so that K may be as long as it likes while a slot of the ring and a thread's share of a row are

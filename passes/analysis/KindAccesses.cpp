@@ -162,7 +162,7 @@ void KindAccesses::tiles() {
     } else if (epilogue.empty()) {
       write(i, units);
     } else {
-      Value value = epilogue.front().getTerminator()->getOperand(result.getResultNumber());
+      Value value = mk::getYielded(result);
       ColumnSet columns = available(value);
       demand(value, columns);
       write(i, columns);
@@ -172,8 +172,8 @@ void KindAccesses::tiles() {
 
 void KindAccesses::columns() {
   for (auto [i, yielded] : llvm::enumerate(body.getTerminator()->getOperands())) {
-    if (auto rowwise = yielded.getDefiningOp<mk::RowwiseOp>()) {
-      Value value = rowwise.getYielded(cast<OpResult>(yielded));
+    if (yielded.getDefiningOp<mk::RowwiseOp>()) {
+      Value value = mk::getYielded(cast<OpResult>(yielded));
       ColumnSet columns = available(value);
       demand(value, columns);
       write(i, columns);

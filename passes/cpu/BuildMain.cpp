@@ -47,12 +47,9 @@ struct BuildMain : mk::impl::BuildMainBase<BuildMain> {
     b.setInsertionPointToStart(entry);
     Value context = entry->getArgument(0), worker = b.toIndex(entry->getArgument(1));
 
-    Value running;
-    for (mk_task::RequestArray &array : mk_task::requestArrays(options))
-      if (array.name == "running")
-        running = b.create<mk_cta::ViewOp>(
-            MemRefType::get({1}, b.getI32Type(), StridedLayoutAttr::get(&getContext(), 0, {1})),
-            context, "request", b.index(array.offset));
+    Value running = b.create<mk_cta::ViewOp>(
+        MemRefType::get({1}, b.getI32Type(), StridedLayoutAttr::get(&getContext(), 0, {1})),
+        context, "request", b.index(mk_task::findRequestArray(options, "running").offset));
     Value zero = b.index(0);
     auto goesOn = [&]() -> Value {
       Value flag = b.create<memref::LoadOp>(running, zero);

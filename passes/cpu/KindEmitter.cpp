@@ -44,15 +44,9 @@ Value KindEmitter::allocate(ArrayRef<int64_t> shape, Type element) {
 }
 
 Value KindEmitter::request(StringRef name) {
-  for (mk_task::RequestArray &array : mk_task::requestArrays(options)) {
-    if (array.name != name)
-      continue;
-    Type element = array.type == "f32"   ? Type(b.getF32Type())
-                   : array.type == "i64" ? Type(b.getI64Type())
-                                         : Type(b.getI32Type());
-    return view("request", b.index(array.offset), {array.count}, {1}, element);
-  }
-  llvm_unreachable("not an array of Abi.def");
+  mk_task::RequestArray array = mk_task::findRequestArray(options, name);
+  return view("request", b.index(array.offset), {array.count}, {1},
+              array.getElementType(b.getContext()));
 }
 
 Value KindEmitter::readRequest(StringRef name, Value position) {

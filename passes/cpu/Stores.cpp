@@ -199,22 +199,16 @@ void KindEmitter::storeCache(KvAppendOp op, Value row) {
 void KindEmitter::storeUnit(Value row, Value unit) {
   for (Output &output : outputs) {
     Value value = output.value;
-    if (auto rowwise = value.getDefiningOp<RowwiseOp>())
-      value = rowwise.getYielded(cast<OpResult>(value));
-    if (auto linear = value.getDefiningOp<LinearOp>()) {
-      unsigned number = cast<OpResult>(value).getResultNumber();
-      value = linear.getEpilogue().empty()
-                  ? Value()
-                  : linear.getEpilogue().front().getTerminator()->getOperand(number);
-      if (!value) { // a plain product
-        auto one = [&](Column column, Value acc, Value valid) {
-          store(acc, output.memory, {row, column, lanes, valid});
-        };
-        one(groups.a, groups.accA, groups.validA);
-        if (groups.b.constant < getColumns(output.value))
-          one(groups.b, groups.accB, groups.validB);
-        continue;
-      }
+    if (isa_and_nonnull<LinearOp, RowwiseOp>(value.getDefiningOp()))
+      value = getYielded(cast<OpResult>(value));
+    if (!value) { // a plain product
+      auto one = [&](Column column, Value acc, Value valid) {
+        store(acc, output.memory, {row, column, lanes, valid});
+      };
+      one(groups.a, groups.accA, groups.validA);
+      if (groups.b.constant < getColumns(output.value))
+        one(groups.b, groups.accB, groups.validB);
+      continue;
     }
     if (auto partial = value.getDefiningOp<ArgmaxPartialOp>())
       storeArgmax(partial, output.memory, row, unit);

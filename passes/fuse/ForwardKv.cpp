@@ -26,20 +26,11 @@ static Value roundTo(Type element, Value rows, OpBuilder &builder) {
   return copy->getResult(0);
 }
 
-// What an op with a region computes, last: the epilogue of a linear, or the body of a rowwise.
-static Operation *getYield(Operation *op) {
-  if (auto rowwise = dyn_cast_or_null<RowwiseOp>(op))
-    return rowwise.getBody().front().getTerminator();
-  auto linear = dyn_cast_or_null<LinearOp>(op);
-  return linear && !linear.getEpilogue().empty() ? linear.getEpilogue().front().getTerminator()
-                                                 : nullptr;
-}
-
 static Operation *takeOver(Operation *op) {
   if (auto linear = dyn_cast<LinearOp>(op))
     return takeOver(linear);
   auto rowwise = cast<RowwiseOp>(op);
-  auto taker = OpBuilder(op).create<RowwiseOp>(op->getLoc(), getYield(op)->getOperandTypes(),
+  auto taker = OpBuilder(op).create<RowwiseOp>(op->getLoc(), getResultsYield(op)->getOperandTypes(),
                                                rowwise.getInputs());
   taker->setDiscardableAttrs(op->getDiscardableAttrDictionary());
   taker.getBody().takeBody(rowwise.getBody());
@@ -55,10 +46,9 @@ static SmallVector<Value> storedRows(Value cache) {
     return {roundTo(element, append.getKeys(), builder),
             roundTo(element, append.getValues(), builder)};
   }
-  Operation *op = cache.getDefiningOp(), *yield = getYield(op);
-  auto append =
-      yield ? yield->getOperand(cast<OpResult>(cache).getResultNumber()).getDefiningOp<KvAppendOp>()
-            : KvAppendOp();
+  Operation *op = cache.getDefiningOp();
+  YieldOp yield = getResultsYield(op);
+  auto append = yield ? getYielded(cast<OpResult>(cache)).getDefiningOp<KvAppendOp>() : nullptr;
   if (!append)
     return {};
   OpBuilder builder(yield);

@@ -35,16 +35,12 @@ static void narrow(Value value) {
 }
 
 static void narrowResult(OpResult result) {
-  auto linear = dyn_cast<LinearOp>(result.getOwner());
-  auto rowwise = dyn_cast<RowwiseOp>(result.getOwner());
-  if (!linear && !rowwise) {
+  if (!isa<LinearOp, RowwiseOp>(result.getOwner())) {
     if (canRound(result.getOwner()))
       narrow(result);
     return;
   }
-  Region &region = linear ? linear.getEpilogue() : rowwise.getBody();
-  if (!region.empty()) {
-    Value yielded = region.front().getTerminator()->getOperand(result.getResultNumber());
+  if (Value yielded = getYielded(result)) {
     // What the epilogue goes on computing with stays as precise as it was.
     if (!canRound(yielded.getDefiningOp()) || !yielded.hasOneUse())
       return;

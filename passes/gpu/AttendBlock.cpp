@@ -94,8 +94,7 @@ Softmax AttendBlock::add(const Softmax &before, Value first, Value end, ArrayRef
   };
   Value pair = b.packPair(weigh(0), weigh(1));
   // What is rounded for the product is rounded in the weight too.
-  Value low = b.create<arith::BitcastOp>(f32, b.create<arith::ShLIOp>(pair, b.integer(16)));
-  Value high = b.create<arith::BitcastOp>(f32, b.create<arith::AndIOp>(pair, b.integer(-65536)));
+  auto [low, high] = b.halves(pair);
   Softmax after{top, b.fma(before.weight, keep, b.fadd(low, high)), {}};
 
   // Beyond the end may lie anything, also what is no number: it must not meet a weight of zero.

@@ -63,7 +63,7 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
       quit = SharedLayout::flag(b, SharedLayout::kQuit);
       if (trace)
         ringWait = SharedLayout::flag(b, SharedLayout::kRingWait);
-      sizes = b.shared(SharedLayout::kSizes, {2, SharedLayout::sizes + 1}, b.getI32Type());
+      sizes = SharedLayout::sizeTable(b);
       b.when(b.equal(thread, b.index(0)), [&] {
         b.create<mk_cta::RingInitOp>(layout.full(b), layout.empty(b), kConsumerWarps);
         for (int64_t flag : {SharedLayout::kQuit, SharedLayout::kOverdue, SharedLayout::kUsed})
@@ -122,8 +122,7 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
 
     void readPages(Value header, Value tokens, Value thread) {
       int64_t pages = std::min<int64_t>(SharedLayout::kPages, options.getPagesPerSlot());
-      Value rows =
-          b.shared(SharedLayout::kPageRows, {kMaxRows, SharedLayout::kPages}, b.getI32Type());
+      Value rows = SharedLayout::pageRows(b);
       Value table = requestArray("page_table");
       Value column = b.rem(thread, 16);
       b.loop(b.div(thread, 16), tokens, b.index(kConsumers / 16), [&](Value token) {
@@ -139,18 +138,15 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
     void readHeader(Value tokens, Value rows, Value step) {
       Value copy = copyOf(step);
       Value thread = b.create<mk_cta::ThreadOp>();
-      Value header = b.shared(SharedLayout::kHeader, {4, kMaxRows}, b.getI32Type());
-      for (StringRef name : {"tokens", "positions", "slots", "rows"})
-        for (mk_task::RequestArray &array : mk_task::requestArrays(options)) {
-          if (array.name != name)
-            continue;
-          int64_t number = SharedLayout::headerOf(name), first = number * 32;
-          Value i = b.sub(thread, b.index(first)); // one warp an array: the loads go together
-          Value mine = b.create<arith::CmpIOp>(arith::CmpIPredicate::ult, i,
-                                               b.index(std::min<int64_t>(array.count, kMaxRows)));
-          b.when(mine,
-                 [&] { b.write(b.read(requestArray(name), i), header, {b.index(number), i}); });
-        }
+      Value header = SharedLayout::header(b);
+      for (StringRef name : {"tokens", "positions", "slots", "rows"}) {
+        int64_t count = mk_task::findRequestArray(options, name).count,
+                number = SharedLayout::headerOf(name), first = number * 32;
+        Value i = b.sub(thread, b.index(first)); // one warp an array: the loads go together
+        Value mine = b.create<arith::CmpIOp>(arith::CmpIPredicate::ult, i,
+                                             b.index(std::min<int64_t>(count, kMaxRows)));
+        b.when(mine, [&] { b.write(b.read(requestArray(name), i), header, {b.index(number), i}); });
+      }
       b.barrier();
       readPages(header, tokens, thread);
       b.when(b.less(thread, b.index(32)), [&] {
@@ -231,8 +227,7 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
       Value onlyHints =
           b.both(b.equal(waits, b.index(1)),
                  b.equal(b.createOrFold<arith::AndIOp>(hints, b.index(2)), b.index(2)));
-      for (auto [i, symbol] : llvm::enumerate(tableOp.getKinds().getAsRange<FlatSymbolRefAttr>())) {
-        auto op = cast<mk_task::KindOp>(SymbolTable::lookupSymbolIn(program, symbol));
+      for (auto [i, op] : llvm::enumerate(kindsOf(program, tableOp))) {
         Value isKind = b.equal(kind, b.index(i));
         if (op.getKindClass() == mk_task::KindClass::columns)
           isKind = b.both(isKind, onlyHints);
@@ -248,9 +243,7 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
     SmallVector<Value> run(Value instruction, Value number, Value line, Value step, Value tokens,
                            Value rows, RingPlace ring) {
       Type i32 = b.getI32Type();
-      SmallVector<int64_t> cases;
-      for (size_t i = 0; i < tableOp.getKinds().size(); ++i)
-        cases.push_back(i);
+      auto cases = llvm::to_vector(llvm::seq<int64_t>(tableOp.getKinds().size()));
       // Fields are spread over the lanes: all of a warp read them.
       Value kind = field(instruction, "kind"), signal = field(instruction, "signal"),
             hints = field(instruction, "hints");

@@ -102,14 +102,17 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
     return result;
   };
 
+  // Whether a position is one of the eight of the warp from `first` on.
+  auto isOfWarp = [&](Value position, Value first) -> Value {
+    return b.create<arith::CmpIOp>(arith::CmpIPredicate::ult, b.sub(position, first), b.index(8));
+  };
   // Rows of the step, other than the token's own, with one of the warp's positions: a bit for each.
   auto findRows = [&](Item item, Value first, Value own) -> Value {
     Value row = b.rem(lane, kMaxRows);
     Value here = b.toIndex(load(positions, row, row));
     Value found = b.both(b.equal(load(slots, row, row), load(slots, item.token, item.token)),
                          b.both(b.less(lane, frame.tokens), b.less(here, own)));
-    found = b.both(
-        found, b.create<arith::CmpIOp>(arith::CmpIPredicate::ult, b.sub(here, first), b.index(8)));
+    found = b.both(found, isOfWarp(here, first));
     return b.create<NVVM::VoteBallotOp>(i32, b.integer(-1), found);
   };
   Value scale = b.constant(f32(), op.getScale().convertToDouble());
@@ -135,9 +138,7 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
               b.create<mk_cta::ProxyFenceOp>();
             });
           };
-          Value isOwn =
-              b.create<arith::CmpIOp>(arith::CmpIPredicate::ult, b.sub(own, first), b.index(8));
-          b.when(isOwn, [&] { put(own, fresh[fresh.size() - 2], fresh.back()); });
+          b.when(isOfWarp(own, first), [&] { put(own, fresh[fresh.size() - 2], fresh.back()); });
           b.loopWhile(
               findRows(item, first, own),
               [&](ValueRange left) -> Value {

@@ -78,6 +78,13 @@ Value GpuBuilder::packPair(Value low, Value high) {
   return element(word, 0);
 }
 
+std::array<Value, 2> GpuBuilder::halves(Value word) {
+  Value low = create<arith::ShLIOp>(word, integer(16));
+  Value high = create<arith::AndIOp>(word, integer(-65536));
+  return {create<arith::BitcastOp>(getF32Type(), low),
+          create<arith::BitcastOp>(getF32Type(), high)};
+}
+
 SmallVector<Value> GpuBuilder::choose(TypeRange types, Value condition,
                                       function_ref<SmallVector<Value>()> then,
                                       function_ref<SmallVector<Value>()> otherwise) {

@@ -87,6 +87,8 @@ struct GpuBuilder : CodeBuilder {
   Value pack(ValueRange elements);
   /// Two float32 rounded to bfloat16 in one i32, the first in the low half.
   Value packPair(Value low, Value high);
+  /// And back: the two bfloat16 of an i32, in float32.
+  std::array<Value, 2> halves(Value word);
   /// By the special function unit, to about 2 ulp (e^x: of its product with log2 e), in a handful
   /// of instructions without branches: e^x, 1 / x, 1 / sqrt(x), x / (1 + e^-x).
   Value fastExp(Value x);

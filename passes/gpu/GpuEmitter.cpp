@@ -128,14 +128,13 @@ Value GpuEmitter::position(Value column, mk_task::Order order) {
 
 Value GpuEmitter::load(const Memory &memory, Value row, Value column) {
   if (memory.arena == "header")
-    return b.read(shared(SharedLayout::kHeader, {4, kMaxRows}, b.getI32Type()),
-                  {memory.offset, row});
+    return b.read(SharedLayout::header(b), {memory.offset, row});
   if (memory.flagged) {
     Value place = position(column, memory.order);
     if (memory.type.getElementType().isF32())
       return b.create<arith::BitcastOp>(f32(), loadWords(memory, 1, {row, place}));
     Value word = loadWords(memory, 1, {row, b.div(place, 2)});
-    auto [low, high] = halves(word);
+    auto [low, high] = b.halves(word);
     return b.select(b.equal(b.rem(place, 2), b.index(1)), high, low);
   }
   Value rows = rowsAs(memory, memory.type.getElementType());
@@ -158,7 +157,7 @@ void GpuEmitter::store(Value value, const Memory &memory, Value row, Value colum
 }
 
 Value GpuEmitter::sizeOf(SharedLayout::Size size, bool before) {
-  Value sizes = shared(SharedLayout::kSizes, {2, SharedLayout::sizes + 1}, b.getI32Type());
+  Value sizes = SharedLayout::sizeTable(b);
   Value which = before ? b.sub(b.index(1), copy()) : copy();
   return b.toIndex(b.read(sizes, {which, b.index(size)}));
 }

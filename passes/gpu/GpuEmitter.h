@@ -120,7 +120,6 @@ private:
   /// A loop over the ranges of a head, a few at a time: `load` gives the `parts` sums of a range.
   SmallVector<Value> joinRanges(CombineOp op, Value row, Value head, int64_t parts,
                                 function_ref<SmallVector<Value>(Value range)> load);
-  std::array<Value, 2> halves(Value word); // of bfloat16, in float32
   SmallVector<Value> pullFragment(Value value, FragmentPlace place);
   SmallVector<Value> loadFragment(const Memory &memory, FragmentPlace place);
 
@@ -155,6 +154,8 @@ private:
   FailureOr<RingPlace> emitLinear();
   RingPlace emitLinear(LinearOp linear, int64_t groups);
   LogicalResult checkLinear(LinearOp linear);
+
+  // GpuArgmax.cpp
   void keepBest(ArgmaxPartialOp op, Value row, Value unit, Value quarter, Value active,
                 Value memory, Value buffer, Value inBatch);
   void storeBest(ArgmaxPartialOp op, const Memory &memory, Value best, Value buffer, Value from,

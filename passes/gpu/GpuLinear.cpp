@@ -154,7 +154,7 @@ RingPlace GpuEmitter::emitLinear(LinearOp linear, int64_t rowGroups) {
             Value square = b.constant(f32(), 0.0);
             for (int64_t e = 0; e < 4; ++e) {
               result.push_back(b.element(eight, e));
-              for (Value x : halves(result.back()))
+              for (Value x : b.halves(result.back()))
                 square = b.fma(x, x, square);
             }
             if (norm)
@@ -266,13 +266,10 @@ RingPlace GpuEmitter::emitLinear(LinearOp linear, int64_t rowGroups) {
       shared(layout.scratch + kSumBytes + kSquareBytes, {2, most, batch}, vectorOf(2, f32()));
   SmallVector<std::pair<ArgmaxPartialOp, const Memory *>> partials;
   for (Output &output : outputs)
-    if (auto result = output.value.getDefiningOp<LinearOp>();
-        result && !result.getEpilogue().empty()) {
-      Value value = result.getEpilogue().front().getTerminator()->getOperand(
-          cast<OpResult>(output.value).getResultNumber());
-      if (auto partial = value.getDefiningOp<ArgmaxPartialOp>())
-        partials.push_back({partial, &*output.memory});
-    }
+    if (auto result = dyn_cast<OpResult>(output.value))
+      if (Value value = getYielded(result))
+        if (auto partial = value.getDefiningOp<ArgmaxPartialOp>())
+          partials.push_back({partial, &*output.memory});
   auto storeAll = [&](Value from, Value buffer) {
     for (auto [partial, memory] : partials)
       storeBest(partial, *memory, best, buffer, from, end);
@@ -374,8 +371,7 @@ RingPlace GpuEmitter::emitLinear(LinearOp linear, int64_t rowGroups) {
       Value total = b.read(squares, {b.index(0), row});
       for (int64_t w = 1; w < kConsumerWarps; ++w)
         total = b.fadd(total, b.read(squares, {b.index(w), row}));
-      Value mean = b.fmul(total, b.constant(f32(), 1.0 / tile.columns));
-      return b.inverseRoot(b.fadd(mean, b.constant(f32(), norm.getEps().convertToDouble())));
+      return inverseRoot(total, tile.columns, norm.getEps());
     };
     accumulator = [&](int64_t half) -> Value {
       Value column = b.add(inGroup, half * 2);
@@ -398,77 +394,4 @@ RingPlace GpuEmitter::emitLinear(LinearOp linear, int64_t rowGroups) {
     storeAll(b.add(begin, b.mul(batches, batch)), b.sub(b.index(1), carried[3]));
   }
   return RingPlace::of(carried);
-}
-
-/// The four threads of a unit find its largest value, the lowest column on a tie.
-void GpuEmitter::keepBest(ArgmaxPartialOp op, Value row, Value unit, Value quarter, Value active,
-                          Value memory, Value buffer, Value inBatch) {
-  Type i32 = b.getI32Type();
-  auto lowest = [&]() -> SmallVector<Value> {
-    return {b.constant(f32(), -std::numeric_limits<float>::infinity()), b.integer(INT32_MAX)};
-  };
-  SmallVector<Type> types = {f32(), i32};
-  SmallVector<Value> best = b.choose(
-      types, active,
-      [&] {
-        // One segment of plain columns: mk-tile gives a partial maximum no partners.
-        auto segment = cast<mk_task::SegmentAttr>(kind.getSegmentsAttr().getValue().front());
-        groups = {};
-        groups.segment = segment;
-        groups.a = {b.add(b.mul(unit, segment.getStride()), b.rem(quarter, 2)), segment.getBase()};
-        groups.b = groups.a + segment.getPartner();
-        Value second = b.create<arith::CmpIOp>(arith::CmpIPredicate::uge, quarter, b.index(2));
-        auto half = [&](Column column) {
-          Value exists = b.less(at(column), b.index(segment.getLimit()));
-          return b.choose(
-              types, exists,
-              [&] {
-                return SmallVector<Value>{pull(op.getInput(), row, column), b.toI32(at(column))};
-              },
-              lowest);
-        };
-        return b.choose(
-            types, second, [&] { return half(groups.b); }, [&] { return half(groups.a); });
-      },
-      lowest);
-  for (int64_t mask : {1, 2}) {
-    Value value = b.shuffleXor(best[0], mask), column = b.shuffleXor(best[1], mask);
-    Value larger = b.create<arith::CmpFOp>(arith::CmpFPredicate::OGT, value, best[0]);
-    Value same = b.create<arith::CmpFOp>(arith::CmpFPredicate::OEQ, value, best[0]);
-    Value lower = b.create<arith::CmpIOp>(arith::CmpIPredicate::slt, column, best[1]);
-    Value take = b.create<arith::OrIOp>(larger, b.both(same, lower));
-    best = {b.select(take, value, best[0]), b.select(take, column, best[1])};
-  }
-  b.when(b.equal(quarter, b.index(0)), [&] {
-    Value column = b.create<arith::BitcastOp>(f32(), best[1]);
-    b.write(b.pack({best[0], column}), memory, {buffer, row, inBatch});
-  });
-}
-
-/// A thread for each row and block of the batch that begins at unit `from` joins the block's units.
-void GpuEmitter::storeBest(ArgmaxPartialOp op, const Memory &memory, Value best, Value buffer,
-                           Value from, Value end) {
-  auto shape = cast<MemRefType>(best.getType()).getShape();
-  int64_t most = shape[1], batch = shape[2], units = int64_t(op.getBlock()) / 4,
-          blocks = batch / units;
-  Value row = b.div(thread, blocks), block = b.rem(thread, blocks);
-  Value number = b.add(b.div(from, units), block);
-  Value exists = b.less(b.add(from, b.mul(block, units)), end);
-  Value mine = b.both(b.less(row, b.min(rowCount(), b.index(most))), exists);
-  b.when(mine, [&] {
-    Value top, column;
-    for (int64_t u = 0; u < units; ++u) { // units ascend: the lowest column wins a tie
-      Value pair = b.read(best, {buffer, row, b.add(b.mul(block, units), u)});
-      Value value = b.element(pair, 0), other = b.element(pair, 1);
-      if (!u) {
-        top = value;
-        column = other;
-        continue;
-      }
-      Value take = b.create<arith::CmpFOp>(arith::CmpFPredicate::OGT, value, top);
-      top = b.select(take, value, top);
-      column = b.select(take, other, column);
-    }
-    b.write(b.pack({top, column}), rowsAs(memory, vectorOf(2, f32())), {row, number});
-  });
 }

@@ -186,15 +186,9 @@ SmallVector<Value> GpuEmitter::loadFragment(const Memory &memory, FragmentPlace 
   }
   Value words = loadWords(memory, 4, index(8, 0));
   for (int64_t i = 0; i < 4; ++i)
-    for (Value x : halves(b.element(words, i)))
+    for (Value x : b.halves(b.element(words, i)))
       result.push_back(x);
   return result;
-}
-
-std::array<Value, 2> GpuEmitter::halves(Value word) {
-  Value low = b.create<arith::ShLIOp>(word, b.integer(16));
-  Value high = b.create<arith::AndIOp>(word, b.integer(-65536));
-  return {b.create<arith::BitcastOp>(f32(), low), b.create<arith::BitcastOp>(f32(), high)};
 }
 
 SmallVector<Value> GpuEmitter::pullFragment(Value value, FragmentPlace place) {

@@ -283,13 +283,8 @@ void GpuEmitter::emitAdvance(AdvanceOp op) {
     b.syncWarp();
     b.when(b.equal(thread, zero), [&] { b.create<mk_cta::PublishStepOp>(frame.context); });
     // The host hears of the tokens while the next step runs.
-    int64_t mailbox = 0, counter = 0;
-    for (mk_task::RequestArray &array : mk_task::requestArrays(options)) {
-      if (array.name == "mailbox")
-        mailbox = array.offset;
-      if (array.name == "mailbox_count")
-        counter = array.offset;
-    }
+    int64_t mailbox = mk_task::findRequestArray(options, "mailbox").offset,
+            counter = mk_task::findRequestArray(options, "mailbox_count").offset;
     Value entries = view("host", b.index(mailbox), {ShapedType::kDynamic}, {1}, i32);
     Value entry = b.mul(b.add(b.toIndex(posted), thread), 2);
     b.when(active, [&] {

@@ -225,20 +225,16 @@ void GpuEmitter::storeHalf(Value row, bool isSecond) {
     Value valid = isSecond ? groups.validB : groups.validA;
     if (clearing && !(output.memory && output.memory->flagged))
       continue;
-    if (auto rowwise = value.getDefiningOp<RowwiseOp>())
-      value = rowwise.getYielded(cast<OpResult>(value));
-    if (auto linear = value.getDefiningOp<LinearOp>()) {
-      unsigned number = cast<OpResult>(value).getResultNumber();
-      if (linear.getEpilogue().empty()) {
-        if (clearing) {
-          clearColumns(*output.memory, row, at(column), valid);
-          continue;
-        }
-        auto put = [&] { store(accumulators[isSecond], *output.memory, row, at(column)); };
-        valid ? b.when(valid, put) : put();
+    if (isa_and_nonnull<LinearOp, RowwiseOp>(value.getDefiningOp()))
+      value = getYielded(cast<OpResult>(value));
+    if (!value) { // a plain product
+      if (clearing) {
+        clearColumns(*output.memory, row, at(column), valid);
         continue;
       }
-      value = linear.getEpilogue().front().getTerminator()->getOperand(number);
+      auto put = [&] { store(accumulators[isSecond], *output.memory, row, at(column)); };
+      valid ? b.when(valid, put) : put();
+      continue;
     }
     if (value.getDefiningOp<ArgmaxPartialOp>())
       continue; // joins the threads of a unit: GpuEmitter::storeArgmax

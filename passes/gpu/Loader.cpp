@@ -48,15 +48,14 @@ void Loader::emit() {
               return fillWeights(offset, bytes, State::of(state)).values();
             }));
         Value kind = TableWalk{b, context, worker}.field(instruction, "kind");
-        for (auto [i, symbol] : llvm::enumerate(table.getKinds().getAsRange<FlatSymbolRefAttr>())) {
-          auto op = cast<mk_task::KindOp>(SymbolTable::lookupSymbolIn(program, symbol));
+        for (auto [i, op] : llvm::enumerate(kindsOf(program, table))) {
           if (!isa<AttendOp>(op.getAnchor()))
             continue;
           Value here = b.both(b.equal(kind, b.index(i)), state.alive);
           SmallVector<Value> values = state.values();
           state = State::of(b.choose(
               ValueRange(values).getTypes(), here,
-              [&] { return streamCache(op, instruction, step, state).values(); },
+              [&, op = op] { return streamCache(op, instruction, step, state).values(); },
               [&] { return values; }));
         }
         return state.values();
@@ -102,7 +101,7 @@ Loader::State Loader::streamCache(mk_task::KindOp kind, Value instruction, Value
       table.field(instruction, "operand", cast<BlockArgument>(op.getCache()).getArgNumber());
   Value begin = table.field(instruction, "begin"),
         width = b.sub(table.field(instruction, "end"), begin);
-  Value header = b.shared(SharedLayout::kHeader, {4, kMaxRows}, b.getI32Type());
+  Value header = SharedLayout::header(b);
   auto asked = [&](StringRef name, Value token) {
     return b.toIndex(b.read(header, {b.index(SharedLayout::headerOf(name)), token}));
   };
@@ -111,7 +110,7 @@ Loader::State Loader::streamCache(mk_task::KindOp kind, Value instruction, Value
   b.create<mk_cta::ProxyFenceOp>(/*global=*/true);
   SmallVector<Value> values = state.values();
   auto stream = [&] {
-    Value sizes = b.shared(SharedLayout::kSizes, {2, SharedLayout::sizes + 1}, b.getI32Type());
+    Value sizes = SharedLayout::sizeTable(b);
     auto sizeOf = [&](SharedLayout::Size size) {
       return b.toIndex(b.read(sizes, {b.rem(step, 2), b.index(size)}));
     };
@@ -119,7 +118,7 @@ Loader::State Loader::streamCache(mk_task::KindOp kind, Value instruction, Value
     Value all = items.items(ranges, sizeOf(SharedLayout::tokens));
     Value total = b.mul(items.count(all, begin, width), items.blocks());
     int64_t pieces = AttendItems::kBlock / items.piece();
-    Value row = b.mul(b.rem(lane, pieces), items.piece()); // of this lane's piece in a block
+    Value row = b.mul(b.rem(lane, pieces), items.piece()); // of this lane's piece
     // A block's page for this lane, head, first position and number of positions: known one block
     // ahead, since a page's number may come from far away.
     auto locate = [&](Value i) {
@@ -150,43 +149,8 @@ Loader::State Loader::streamCache(mk_task::KindOp kind, Value instruction, Value
           SmallVector<Value> result = b.choose(
               ValueRange(before).getTypes(), exists,
               [&] {
-                State at = State::of(before);
                 Value block = items.pool.block(context, layer, page, kvHead);
-                Value inPage = b.rem(b.add(first, row), items.page);
-                for (int64_t s = 0; s < items.slots(); ++s) {
-                  Value from = b.index(s % items.slotsOfKeys() * items.rowsPerSlot());
-                  // Keys or values; in a slot of both a second set of lanes has the values.
-                  Value matrix =
-                      items.oneSlot() ? b.div(lane, pieces) : b.index(s / items.slotsOfKeys());
-                  Value rounded =
-                      b.mul(b.div(b.add(count, items.piece() - 1), items.piece()), items.piece());
-                  Value inSlot =
-                      b.max(b.index(0), b.min(b.sub(rounded, from), b.index(items.rowsPerSlot())));
-                  auto issue = [&](Value slot) {
-                    Value bytes = b.mul(inSlot, items.pool.rowBytes() * (items.oneSlot() ? 2 : 1));
-                    b.when(b.equal(lane, b.index(0)),
-                           [&] { b.create<mk_cta::RingAnnounceOp>(full, slot, b.toI32(bytes)); });
-                    Value place = b.sub(row, from);
-                    Value mine =
-                        b.both(b.less(lane, b.index(items.oneSlot() ? 2 * pieces : pieces)),
-                               b.create<arith::CmpIOp>(arith::CmpIPredicate::ult, place, inSlot));
-                    b.when(mine, [&] {
-                      Value source =
-                          b.wideAdd(block, b.mul(b.add(b.mul(matrix, items.page), inPage),
-                                                 items.pool.rowBytes()));
-                      if (items.oneSlot())
-                        place = b.add(place, b.mul(matrix, AttendItems::kBlock));
-                      b.create<mk_cta::RingCopyOp>(
-                          ring, slot, b.mul(place, items.pool.rowBytes() / 16), full, context, "kv",
-                          source, b.integer(items.piece() * items.pool.rowBytes()));
-                    });
-                  };
-                  SmallVector<Value> now = at.values();
-                  at = State::of(b.choose(
-                      ValueRange(now).getTypes(), at.alive,
-                      [&] { return fill(at, issue).values(); }, [&] { return now; }));
-                }
-                return at.values();
+                return fillBlock(items, block, first, count, row, State::of(before)).values();
               },
               [&] { return before; });
           result.append(following);
@@ -196,6 +160,41 @@ Loader::State Loader::streamCache(mk_task::KindOp kind, Value instruction, Value
   };
   return State::of(
       b.choose(ValueRange(values).getTypes(), state.alive, stream, [&] { return values; }));
+}
+
+/// The slots of a block of `count` positions from `first` on, in the page at `block` bytes of the
+/// pool; a lane's piece of it begins at row `row`, and perhaps does not exist.
+Loader::State Loader::fillBlock(AttendItems &items, Value block, Value first, Value count,
+                                Value row, State state) {
+  int64_t pieces = AttendItems::kBlock / items.piece(), rowBytes = items.pool.rowBytes();
+  bool both = items.oneSlot(); // then a second set of lanes has the values
+  Value inPage = b.rem(b.add(first, row), items.page);
+  for (int64_t s = 0; s < items.slots(); ++s) {
+    Value from = b.index(s % items.slotsOfKeys() * items.rowsPerSlot());
+    Value matrix = both ? b.div(lane, pieces) : b.index(s / items.slotsOfKeys());
+    Value rounded = b.mul(b.div(b.add(count, items.piece() - 1), items.piece()), items.piece());
+    Value inSlot = b.max(b.index(0), b.min(b.sub(rounded, from), b.index(items.rowsPerSlot())));
+    auto issue = [&](Value slot) {
+      Value bytes = b.mul(inSlot, rowBytes * (both ? 2 : 1));
+      b.when(b.equal(lane, b.index(0)),
+             [&] { b.create<mk_cta::RingAnnounceOp>(full, slot, b.toI32(bytes)); });
+      Value place = b.sub(row, from);
+      Value mine = b.both(b.less(lane, b.index(both ? 2 * pieces : pieces)),
+                          b.create<arith::CmpIOp>(arith::CmpIPredicate::ult, place, inSlot));
+      b.when(mine, [&] {
+        Value source = b.wideAdd(block, b.mul(b.add(b.mul(matrix, items.page), inPage), rowBytes));
+        if (both)
+          place = b.add(place, b.mul(matrix, AttendItems::kBlock));
+        b.create<mk_cta::RingCopyOp>(ring, slot, b.mul(place, rowBytes / 16), full, context, "kv",
+                                     source, b.integer(items.piece() * rowBytes));
+      });
+    };
+    SmallVector<Value> now = state.values();
+    state = State::of(b.choose(
+        ValueRange(now).getTypes(), state.alive, [&] { return fill(state, issue).values(); },
+        [&] { return now; }));
+  }
+  return state;
 }
 
 Loader::State Loader::fill(State state, function_ref<void(Value slot)> issue) {

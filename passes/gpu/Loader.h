@@ -28,6 +28,8 @@ private:
   };
   State fillWeights(Value offset, Value bytes, State state);
   State streamCache(mk_task::KindOp kind, Value instruction, Value step, State state);
+  State fillBlock(AttendItems &items, Value block, Value first, Value count, Value row,
+                  State state);
   RingPlace await(RingPlace oldest);
   /// Waits until one more copy may be under way and the next slot is free, and runs `issue` with
   /// it.

@@ -3,7 +3,7 @@
 #include "passes/Passes.h"
 #include "passes/cpu/Descriptor.h"
 #include "passes/cpu/TraceLine.h"
-#include "passes/gpu/GpuBuilder.h"
+#include "passes/gpu/CtaAssembly.h"
 
 #include "dialects/mk/Mk.h"
 #include "dialects/mk_cta/MkCta.h"
@@ -24,7 +24,6 @@ using namespace mlir;
 using namespace mlir::mk;
 
 namespace {
-constexpr int64_t kEventBytes = 64, kInstructionBytes = 128;
 constexpr llvm::StringLiteral kSharedName = "mk_shared";
 
 struct LowerCtaToNVVM : mk::impl::LowerCtaToNVVMBase<LowerCtaToNVVM> {
@@ -189,7 +188,7 @@ struct LowerCtaToNVVM : mk::impl::LowerCtaToNVVMBase<LowerCtaToNVVM> {
               return true;
             })
             .Case([&](mk_cta::RingAwaitOp await) {
-              result = this->await(b, await);
+              result = mk::await(b, await);
               return true;
             })
             .Case([&](mk_cta::RingAwaitTimedOp await) {
@@ -239,8 +238,8 @@ struct LowerCtaToNVVM : mk::impl::LowerCtaToNVVMBase<LowerCtaToNVVM> {
             .Case([&](mk_cta::FragmentOp fragment) {
               Value slot = element(b, fragment.getRing(), fragment.getSlot());
               Value place = b.toI32(b.mul(fragment.getPlace(), 16));
-              result =
-                  fourWords(b, "ld.shared.v4.u32 {$0, $1, $2, $3}, [$4];", b.addI32(slot, place));
+              result = loadWords(b, 4, "ld.shared.v4.u32 {$0, $1, $2, $3}, [$4];", "r",
+                                 b.addI32(slot, place));
               return true;
             })
             .Case([&](mk_cta::TraceLineOp) {
@@ -319,10 +318,10 @@ struct LowerCtaToNVVM : mk::impl::LowerCtaToNVVMBase<LowerCtaToNVVM> {
             .Case([&](mk_cta::TransposedOp load) {
               Value slot = element(b, load.getRing(), load.getSlot());
               Value place = b.toI32(b.mul(load.getPlace(), 16));
-              result = fourWords(b,
+              result = loadWords(b, 4,
                                  "ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 "
                                  "{$0, $1, $2, $3}, [$4];",
-                                 b.addI32(slot, place));
+                                 "r", b.addI32(slot, place));
               return true;
             })
             .Case([&](mk_cta::MmaOp mma) {
@@ -349,200 +348,6 @@ struct LowerCtaToNVVM : mk::impl::LowerCtaToNVVMBase<LowerCtaToNVVM> {
       op->getResult(0).replaceAllUsesWith(result);
     op->erase();
     return success();
-  }
-
-  static Value toI64(GpuBuilder &b, Value index) {
-    return b.create<arith::IndexCastOp>(b.getI64Type(), index);
-  }
-
-  Value assembly(GpuBuilder &b, Type type, StringRef text, StringRef constraints,
-                 ValueRange operands) {
-    std::string all = constraints.str();
-    all += all.empty() ? "~{memory}" : ",~{memory}";
-    auto op = b.create<LLVM::InlineAsmOp>(
-        type ? TypeRange(type) : TypeRange(), operands, text, all, /*has_side_effects=*/true,
-        /*is_align_stack=*/false,
-        LLVM::AsmDialectAttr::get(&getContext(), LLVM::AsmDialect::AD_ATT),
-        /*operand_attrs=*/ArrayAttr());
-    return type ? op.getResult(0) : Value();
-  }
-
-  /// Four registers from an address in shared memory.
-  Value fourWords(GpuBuilder &b, StringRef text, Value address) {
-    auto four =
-        LLVM::LLVMStructType::getLiteral(&getContext(), SmallVector<Type>(4, b.getI32Type()));
-    Value words = assembly(b, four, text, "=r,=r,=r,=r,r", {address});
-    SmallVector<Value> elements;
-    for (int64_t i = 0; i < 4; ++i)
-      elements.push_back(b.create<LLVM::ExtractValueOp>(words, ArrayRef<int64_t>{i}));
-    return b.pack(elements);
-  }
-
-  Value global(GpuBuilder &b, Value address) {
-    return b.create<LLVM::IntToPtrOp>(LLVM::LLVMPointerType::get(&getContext(), kGlobal), address);
-  }
-
-  /// Words of the context never change during a launch.
-  Value loadWord(GpuBuilder &b, Value context, StringRef name) {
-    Value address = b.create<LLVM::GEPOp>(
-        context.getType(), b.getI8Type(), context,
-        ArrayRef<LLVM::GEPArg>{LLVM::GEPArg(int32_t(mk_cta::contextField(name) * 8))});
-    return b.create<LLVM::LoadOp>(b.getI64Type(), address, /*alignment=*/8, /*isVolatile=*/false,
-                                  /*isNonTemporal=*/false, /*isInvariant=*/true);
-  }
-
-  Value instruction(GpuBuilder &b, Value context, Value worker, Value number) {
-    Value perWorker = b.toIndex(loadWord(b, context, "instructions"));
-    Value lane = b.rem(b.thread(), 32);
-    Value place =
-        b.add(b.mul(b.add(b.mul(worker, perWorker), number), kInstructionBytes), b.mul(lane, 4));
-    Value address = b.create<arith::AddIOp>(loadWord(b, context, "table"), toI64(b, place));
-    return b.create<LLVM::LoadOp>(b.getI32Type(), global(b, address), /*alignment=*/4,
-                                  /*isVolatile=*/false, /*isNonTemporal=*/false,
-                                  /*isInvariant=*/true);
-  }
-
-  /// The 32-bit address of element (or row) i in the window of shared memory.
-  Value element(GpuBuilder &b, Value memory, Value i) {
-    auto type = cast<MemRefType>(memory.getType());
-    int64_t bytes = type.getElementTypeBitWidth() / 8;
-    for (int64_t size : type.getShape().drop_front())
-      bytes *= size;
-    Value base = b.create<memref::ExtractAlignedPointerAsIndexOp>(memory);
-    return b.toI32(b.add(base, b.mul(i, bytes)));
-  }
-
-  /// The address, an i64, of an element in global memory.
-  Value address(GpuBuilder &b, Value memory, ValueRange indices) {
-    auto type = cast<MemRefType>(memory.getType());
-    SmallVector<int64_t> strides;
-    int64_t offset, bytes = 4;
-    if (auto vector = dyn_cast<VectorType>(type.getElementType()))
-      bytes *= vector.getNumElements();
-    (void)getStridesAndOffset(type, strides, offset);
-    Value place = b.index(0);
-    for (auto [index, stride] : llvm::zip_equal(indices, strides))
-      place = b.add(place, b.mul(index, stride * bytes));
-    Value base = b.create<memref::ExtractAlignedPointerAsIndexOp>(memory);
-    return toI64(b, b.wideAdd(base, place));
-  }
-
-  Value loadFlagged(GpuBuilder &b, mk_cta::LoadFlaggedOp op) {
-    Value from = address(b, op.getMemory(), op.getIndices());
-    auto vector = dyn_cast<VectorType>(op.getResult().getType());
-    if (!vector)
-      return assembly(b, b.getI32Type(), "ld.relaxed.gpu.global.u32 $0, [$1];", "=r,l", {from});
-    int64_t count = vector.getNumElements();
-    auto type =
-        LLVM::LLVMStructType::getLiteral(&getContext(), SmallVector<Type>(count, b.getI32Type()));
-    Value words =
-        count == 4
-            ? assembly(b, type, "ld.relaxed.gpu.global.v4.u32 {$0, $1, $2, $3}, [$4];",
-                       "=r,=r,=r,=r,l", {from})
-            : assembly(b, type, "ld.relaxed.gpu.global.v2.u32 {$0, $1}, [$2];", "=r,=r,l", {from});
-    SmallVector<Value> elements;
-    for (int64_t i = 0; i < count; ++i)
-      elements.push_back(b.create<LLVM::ExtractValueOp>(words, ArrayRef<int64_t>{i}));
-    return b.pack(elements);
-  }
-
-  Value await(GpuBuilder &b, mk_cta::RingAwaitOp op) {
-    Value address = element(b, op.getBarriers(), op.getSlot());
-    if (!op.getQuit()) {
-      assembly(b, Type(),
-               "{ .reg .pred done; again: "
-               "mbarrier.try_wait.parity.shared::cta.b64 done, [$0], $1; "
-               "@!done bra again; }",
-               "r,r", {address, op.getParity()});
-      return b.integer(1, 1);
-    }
-    Value quit = element(b, op.getQuit(), b.index(0));
-    Value free = assembly(b, b.getI32Type(),
-                          "{ .reg .pred done, leave; .reg .u32 flag; again: "
-                          "mbarrier.try_wait.parity.shared::cta.b64 done, [$1], $2; "
-                          "@done bra out; ld.volatile.shared.u32 flag, [$3]; "
-                          "setp.ne.u32 leave, flag, 0; @!leave bra again; "
-                          "out: selp.u32 $0, 1, 0, done; }",
-                          "=r,r,r,r", {address, op.getParity(), quit});
-    return b.create<arith::CmpIOp>(arith::CmpIPredicate::ne, free, b.integer(0));
-  }
-
-  Value clock(GpuBuilder &b) {
-    return assembly(b, b.getI64Type(), "mov.u64 $0, %globaltimer;", "=l", {});
-  }
-
-  /// Writes the worker's line of the stall block.
-  void reportStall(GpuBuilder &b, Value context, Value worker, Value number, Value event,
-                   Value seen) {
-    Value line =
-        b.create<arith::AddIOp>(loadWord(b, context, "stall"), toI64(b, b.mul(worker, 32)));
-    assembly(b, Type(),
-             "st.relaxed.sys.global.u64 [$0+8], $1; st.relaxed.sys.global.u64 [$0+16], $2; "
-             "st.relaxed.sys.global.u64 [$0+24], $3; st.release.sys.global.u64 [$0], 1;",
-             "l,l,l,l", {line, toI64(b, number), toI64(b, event), seen});
-  }
-
-  std::pair<Value, Value> lookAgain(GpuBuilder &b, Operation *op) {
-    Value context = op->getOperand(0), overdue = op->getOperand(3), begin = op->getOperand(4);
-    auto compare = [&](arith::CmpIPredicate predicate, Value x, Value y) -> Value {
-      return b.create<arith::CmpIOp>(predicate, x, y);
-    };
-    Value zero = b.integer(0, 64), limit = loadWord(b, context, "stall_ns"), now = clock(b);
-    Value since = b.select(b.equal(begin, zero), now, begin);
-    Value late = compare(arith::CmpIPredicate::ugt, b.create<arith::SubIOp>(now, since), limit);
-    late = b.both(late, compare(arith::CmpIPredicate::ne, limit, zero));
-    Value flag = element(b, overdue, b.index(0));
-    b.when(late, [&] {
-      reportStall(b, context, op->getOperand(1), op->getOperand(2), b.index(-2), zero);
-      assembly(b, Type(), "st.volatile.shared.u32 [$0], 1;", "r", {flag});
-    });
-    Value given = assembly(b, b.getI32Type(), "ld.volatile.shared.u32 $0, [$1];", "=r,r", {flag});
-    return {since, b.equal(given, b.integer(0))};
-  }
-
-  /// Looks a few thousand times, then at the clock, and so on.
-  Value poll(GpuBuilder &b, Operation *op) {
-    Value context = op->getOperand(0), worker = op->getOperand(1), number = op->getOperand(2),
-          event = op->getOperand(3), target = toI64(b, op->getOperand(4)),
-          hint = b.create<arith::ExtUIOp>(b.getI32Type(), op->getOperand(5));
-    Type i64 = b.getI64Type();
-    Value ofSteps = b.less(event, b.index(0));
-    Value counter = b.create<arith::AddIOp>(loadWord(b, context, "events"),
-                                            toI64(b, b.mul(event, kEventBytes)));
-    Value place = b.select(ofSteps, loadWord(b, context, "step"), counter);
-    Value zero = b.integer(0, 64), limit = loadWord(b, context, "stall_ns");
-    auto look = [&]() -> Value {
-      return assembly(b, i64,
-                      "{ .reg .pred done, hint; .reg .u32 left; setp.ne.u32 hint, $3, 0; "
-                      "mov.u32 left, 4096; again: @hint ld.relaxed.gpu.global.u64 $0, [$1]; "
-                      "@!hint ld.acquire.gpu.global.u64 $0, [$1]; setp.ge.u64 done, $0, $2; "
-                      "@done bra out; sub.u32 left, left, 1; setp.eq.u32 done, left, 0; "
-                      "@!done bra again; out: }",
-                      "=&l,l,l,r", {place, target, hint});
-    };
-    auto compare = [&](arith::CmpIPredicate predicate, Value x, Value y) -> Value {
-      return b.create<arith::CmpIOp>(predicate, x, y);
-    };
-    // Carried: what was seen, when the first look ended, and whether the time is up.
-    SmallVector<Value> state = {look(), zero, b.integer(0, 1)};
-    state = b.loopWhile(
-        state,
-        [&](ValueRange at) -> Value {
-          Value early = compare(arith::CmpIPredicate::ult, at[0], target);
-          return b.both(early, b.equal(at[2], b.integer(0, 1)));
-        },
-        [&](ValueRange at) {
-          Value now = clock(b);
-          Value begin = b.select(b.equal(at[1], zero), now, at[1]);
-          Value late =
-              compare(arith::CmpIPredicate::ugt, b.create<arith::SubIOp>(now, begin), limit);
-          Value limited = compare(arith::CmpIPredicate::ne, limit, zero);
-          return SmallVector<Value>{look(), begin, b.both(late, limited)};
-        });
-    Value arrived = compare(arith::CmpIPredicate::uge, state[0], target);
-    b.when(b.equal(arrived, b.integer(0, 1)),
-           [&] { reportStall(b, context, worker, number, event, state[0]); });
-    return arrived;
   }
 };
 } // namespace

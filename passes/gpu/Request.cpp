@@ -7,24 +7,14 @@ using namespace mlir;
 using namespace mlir::mk;
 
 Value mk::requestArray(GpuBuilder &b, Value context, OptionsAttr options, StringRef name) {
-  for (mk_task::RequestArray &array : mk_task::requestArrays(options)) {
-    if (array.name != name)
-      continue;
-    Type element = array.type == "f32"   ? Type(b.getF32Type())
-                   : array.type == "i64" ? Type(b.getI64Type())
-                                         : Type(b.getI32Type());
-    return b.view(context, "request", b.index(array.offset), {array.count}, {1}, element);
-  }
-  llvm_unreachable("not an array of Abi.def");
+  mk_task::RequestArray array = mk_task::findRequestArray(options, name);
+  return b.view(context, "request", b.index(array.offset), {array.count}, {1},
+                array.getElementType(b.getContext()));
 }
 
 Value mk::pageAt(GpuBuilder &b, Value context, OptionsAttr options, Value token, Value slot,
                  Value number) {
-  auto here = [&] {
-    Value rows =
-        b.shared(SharedLayout::kPageRows, {kMaxRows, SharedLayout::kPages}, b.getI32Type());
-    return b.read(rows, {token, number});
-  };
+  auto here = [&] { return b.read(SharedLayout::pageRows(b), {token, number}); };
   if (options.getPagesPerSlot() <= SharedLayout::kPages)
     return here();
   return b.choose(b.getI32Type(), b.less(number, b.index(SharedLayout::kPages)), here, [&] {

@@ -36,6 +36,13 @@ struct SharedLayout {
   int64_t ring;                  // first byte
   int64_t stages;
   static Value flag(GpuBuilder &b, int64_t place) { return b.shared(place, {1}, b.getI32Type()); }
+  static Value header(GpuBuilder &b) { return b.shared(kHeader, {4, kMaxRows}, b.getI32Type()); }
+  static Value sizeTable(GpuBuilder &b) {
+    return b.shared(kSizes, {2, Size::sizes + 1}, b.getI32Type());
+  }
+  static Value pageRows(GpuBuilder &b) {
+    return b.shared(kPageRows, {kMaxRows, kPages}, b.getI32Type());
+  }
   Value full(GpuBuilder &b) const { return b.shared(0, {stages}, b.getI64Type()); }
   Value empty(GpuBuilder &b) const { return b.shared(stages * 8, {stages}, b.getI64Type()); }
   /// The slots, in words.

@@ -7,6 +7,13 @@
 using namespace mlir;
 using namespace mlir::mk;
 
+SmallVector<mk_task::KindOp> mk::kindsOf(mk_task::ProgramOp program, mk_task::TableOp table) {
+  return llvm::map_to_vector(
+      table.getKinds().getAsRange<FlatSymbolRefAttr>(), [&](FlatSymbolRefAttr symbol) {
+        return cast<mk_task::KindOp>(SymbolTable::lookupSymbolIn(program, symbol));
+      });
+}
+
 Value TableWalk::instructionAt(Value number) {
   return b.create<mk_cta::InstructionOp>(context, worker, number);
 }

@@ -3,9 +3,13 @@
 #ifndef MK_PASSES_GPU_TABLEWALK_H
 #define MK_PASSES_GPU_TABLEWALK_H
 
+#include "dialects/mk_task/MkTask.h"
 #include "passes/gpu/GpuBuilder.h"
 
 namespace mlir::mk {
+
+/// The kinds of a table, in the order of their numbers in instructions.
+SmallVector<mk_task::KindOp> kindsOf(mk_task::ProgramOp program, mk_task::TableOp table);
 
 /// How the warps of a CTA go through the instructions of their worker.
 struct TableWalk {

@@ -12,10 +12,7 @@ using namespace mlir::mk;
 /// The thread that polls: the first of the last consumer warp, which has the least to do otherwise.
 static constexpr int64_t kPoller = kConsumers - 32;
 
-bool mk::waitsItself(mk_task::KindOp kind) {
-  auto attend = dyn_cast<AttendOp>(kind.getAnchor());
-  return attend && !attend.getNewRows().empty();
-}
+bool mk::waitsItself(mk_task::KindOp kind) { return isa<AttendOp>(kind.getAnchor()); }
 
 Value Waiter::alive() {
   return b.equal(b.read(flag(SharedLayout::kQuit), b.index(0)), b.integer(0));

@@ -45,9 +45,7 @@ SmallVector<Value> WeightStream::eachInstruction(
 }
 
 WeightStream::Tiles WeightStream::tilesOf(Value kind) {
-  SmallVector<int64_t> cases;
-  for (size_t i = 0; i < table.getKinds().size(); ++i)
-    cases.push_back(i);
+  auto cases = llvm::to_vector(llvm::seq<int64_t>(table.getKinds().size()));
   Type index = b.getIndexType();
   auto choose = b.create<scf::IndexSwitchOp>(TypeRange{index, index, index, index}, kind, cases,
                                              cases.size());
@@ -56,9 +54,8 @@ WeightStream::Tiles WeightStream::tilesOf(Value kind) {
     b.create<scf::YieldOp>(
         ValueRange{b.index(chunks), b.index(bytes), b.index(group), b.index(ofRows)});
   };
-  for (auto [i, symbol] : llvm::enumerate(table.getKinds().getAsRange<FlatSymbolRefAttr>())) {
+  for (auto [i, kind] : llvm::enumerate(kindsOf(program, table))) {
     b.createBlock(&choose.getCaseRegions()[i]);
-    auto kind = cast<mk_task::KindOp>(SymbolTable::lookupSymbolIn(program, symbol));
     if (auto linear = dyn_cast<LinearOp>(kind.getAnchor())) {
       mk_task::FragmentTile tile(linear.getInnerSize());
       yield(tile.chunks, tile.chunkBytes(), tile.group, kind.getDomain() == mk_task::Domain::rows);

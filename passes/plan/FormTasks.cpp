@@ -127,13 +127,8 @@ FlatSymbolRefAttr Former::placeResult(OpResult result, StringRef family, bool nu
     // The cache that grew: back through the append to a value that has its place.
     Value cache = result;
     while (!places.contains(cache)) {
-      if (auto append = cache.getDefiningOp<KvAppendOp>())
-        cache = append.getCache();
-      else if (auto rowwise = cache.getDefiningOp<RowwiseOp>())
-        cache = rowwise.getYielded(cast<OpResult>(cache));
-      else
-        cache = cache.getDefiningOp<LinearOp>().getEpilogue().front().getTerminator()->getOperand(
-            cast<OpResult>(cache).getResultNumber());
+      auto append = cache.getDefiningOp<KvAppendOp>();
+      cache = append ? append.getCache() : mk::getYielded(cast<OpResult>(cache));
     }
     FlatSymbolRefAttr symbol = places[cache].symbol;
     places[result] = {symbol, ++cacheVersions[symbol]};
