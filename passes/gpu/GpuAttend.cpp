@@ -120,8 +120,7 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
                       Softmax before) {
     SmallVector<RingPlace> places;
     for (int64_t s = 0; s < items.slots(); ++s) {
-      b.create<mk_cta::RingAwaitOp>(b.getI1Type(), full, b.toIndex(place.slot), place.parity,
-                                    Value());
+      watch().awaitFull(full, place);
       places.push_back(place);
       place = b.next(place, layout.stages);
     }

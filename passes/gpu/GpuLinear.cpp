@@ -293,7 +293,7 @@ RingPlace GpuEmitter::emitLinear(LinearOp linear, int64_t rowGroups) {
           b.index(0), units, b.index(tile.group), at.values(), [&](Value i, ValueRange state) {
             RingPlace here = RingPlace::of(state);
             Value slot = b.toIndex(here.slot);
-            b.create<mk_cta::RingAwaitOp>(b.getI1Type(), full, slot, here.parity, Value());
+            watch().awaitFull(full, here);
             // The slot is free as soon as its bytes are in registers.
             SmallVector<SmallVector<Value>> weights;
             for (int64_t sub = 0; sub < tile.group; ++sub) // of tiles that do not exist: leftovers

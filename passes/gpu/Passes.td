@@ -143,7 +143,7 @@ def BuildKernel : Pass<"mk-build-kernel", "::mlir::ModuleOp"> {
       ...
       } else { // the loader
         ...
-        mk_cta.ring_await %free[%slot], %parity quit ...
+        mk_cta.ring_await empty %free[%slot], %parity ...
         ...
         mk_cta.ring_fill %ring[%slot], %filled, %context, "stream", ...
     ```
@@ -156,26 +156,28 @@ def BuildKernel : Pass<"mk-build-kernel", "::mlir::ModuleOp"> {
 def TimeRing : Pass<"mk-time-ring", "::mlir::ModuleOp"> {
   let summary = "let bodies note how long they wait for the ring";
   let description = [{
-    Puts a `ring_await_timed` in the place of each `ring_await` of a kind's function: what it adds up is the time in
-    which the consumers had nothing to multiply because the loader was behind. The kernel notes the sum behind each
-    body. Part of the kernel pipeline with `trace` only.
+    Makes each wait for a full slot in a kind's function a timed one: what it adds up is the time in which the consumers
+    had nothing to multiply because the loader was behind. The kernel notes the sum behind each body. Part of the kernel
+    pipeline with `trace` only.
 
-    **Requires** `mk-lower-gpu-kinds`. **Ensures** no `ring_await` without `quit` in a private function.
+    **Requires** `mk-lower-gpu-kinds`. **Ensures** that every `ring_await full` of a private function is `timed`.
 
     ```mlir
-    func.func private @body(%slot: index, %parity: i32) {
+    func.func private @body(%context: !mk_cta.context, %worker: index, %number: index, %slot: index, %parity: i32) {
       %full = mk_cta.shared 0 : memref<4xi64, 3>
-      %landed = mk_cta.ring_await %full[%slot], %parity : memref<4xi64, 3>
+      %over = mk_cta.shared 1004 : memref<1xi32, 3>
+      %landed = mk_cta.ring_await full %full[%slot], %parity in %context, %worker, %number, %over : memref<4xi64, 3>, memref<1xi32, 3>
       return
     }
     // becomes
-    func.func private @body(%slot: index, %parity: i32) {
+    func.func private @body(%context: !mk_cta.context, %worker: index, %number: index, %slot: index, %parity: i32) {
       %sum = mk_cta.shared 1020 : memref<1xi32, 3>
       %full = mk_cta.shared 0 : memref<4xi64, 3>
-      mk_cta.ring_await_timed %full[%slot], %parity, %sum : memref<4xi64, 3>, memref<1xi32, 3>
+      %over = mk_cta.shared 1004 : memref<1xi32, 3>
+      %landed = mk_cta.ring_await full %full[%slot], %parity in %context, %worker, %number, %over timed %sum ...
     ```
   }];
-  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::mk_cta::MkCtaDialect"];
+  let dependentDialects = ["::mlir::mk_cta::MkCtaDialect"];
 }
 
 def AddPacker : Pass<"mk-add-packer", "::mlir::ModuleOp"> {

@@ -27,7 +27,6 @@ LEVELS = ("torch", "mk", "fused", "plan", "cta", "llvm")  # in the order of the 
 # The last pipeline that adds to the program; the one after it turns the program into code.
 # What leaves a program complete: the pipeline after it turns the program into code.
 LAST_OF_PROGRAM = ("mk-kinds-pipeline", "mk-gpu-kinds-pipeline")
-GPU_THREADS = 384  # eight consumer warps and the group of the loader: passes/gpu/GpuBuilder.h
 
 
 @dataclass
@@ -118,7 +117,7 @@ class Lowering:
         code = self.module.emit_object(self.target.cpu, self.target.llvm_features)
         if self.target.kind == "gpu":
             cubin, report = assemble(code.decode(), self.target.cpu)
-            manifest["gpu"] = Gpu(threads=GPU_THREADS, shared=manifest["arenas"]["scratch"], **report)
+            manifest["gpu"] = Gpu(shared=manifest["arenas"]["scratch"], **report)
             self.seconds["code"] = time.perf_counter() - began
             return Compiled(manifest, arrays, cubin, self.seconds)
         library, messages = native.link_object(code)

@@ -17,8 +17,9 @@ from mk.errors import CompileError
 
 
 class Report(TypedDict):
-    """What ptxas says of `mk_main`: registers of a thread, and bytes that it keeps in memory for want of more."""
+    """What ptxas says of `mk_main`: threads of a CTA, registers of one, and bytes that it keeps in memory for want of more."""
 
+    threads: int
     registers: int
     spills: int
 
@@ -47,13 +48,16 @@ def assemble(ptx: str, architecture: str) -> tuple[bytes, Report]:
         if run.returncode:
             said = " ".join((run.stderr or run.stdout).replace(f"ptxas {source}", "").split())
             raise CompileError(f"ptxas refuses the generated code: {said[:600].removeprefix(', ')}")
-        return target.read_bytes(), _report(run.stderr)
+        return target.read_bytes(), _report(ptx, run.stderr)
 
 
-def _report(text: str) -> Report:
+def _report(ptx: str, text: str) -> Report:
+    threads = re.search(r"\.entry mk_main\b[^{]*?\.maxntid (\d+)", ptx)
     part = text.partition("Compiling entry function 'mk_main'")[2].partition("Compiling entry function")[0]
     spills = re.search(r"(\d+) bytes spill stores, (\d+) bytes spill loads", part)
     registers = re.search(r"Used (\d+) registers", part)
-    if not spills or not registers:
+    if not threads or not spills or not registers:
         raise CompileError(f"ptxas did not report on the kernel: {text.strip()[:600]}")
-    return Report(registers=int(registers[1]), spills=int(spills[1]) + int(spills[2]))
+    return Report(
+        threads=int(threads[1]), registers=int(registers[1]), spills=int(spills[1]) + int(spills[2])
+    )
