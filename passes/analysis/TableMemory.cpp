@@ -185,7 +185,8 @@ LogicalResult MemoryVerifier::verifyStreams() {
       return fault() << "expected a place in the stream for each of its tiles of '"
                      << weight.getSymName() << "'";
     int64_t tile = getTileBytes(weight.getType(), lanes) / kAlignment;
-    int64_t begin = instruction.stream, end = begin + tile * (instruction.end - instruction.begin);
+    int64_t begin = instruction.stream * (getStreamUnit(lanes) / kAlignment),
+            end = begin + tile * (instruction.end - instruction.begin);
     for (int64_t unit = instruction.begin; unit < instruction.end; ++unit)
       if ((*places)[unit] != begin + tile * (unit - instruction.begin))
         return fault() << "reads tile " << unit << " of '" << weight.getSymName() << "' at "

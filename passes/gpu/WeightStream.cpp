@@ -75,7 +75,7 @@ SmallVector<Value> WeightStream::eachCopy(
   TableWalk walk{b, context, worker};
   Value begin = walk.field(instruction, "begin"), end = walk.field(instruction, "end"),
         base = b.wideMul(walk.field(instruction, "stream"),
-                         mk_task::kAlignment);
+                         mk_task::getStreamUnit(getTarget(program).getLanes()));
   Tiles tiles = tilesOf(walk.field(instruction, "kind"));
   Value none = b.both(b.equal(tiles.ofRows, b.index(1)), noRows);
   Value units = b.select(none, b.index(0), b.sub(end, begin));
