@@ -17,7 +17,7 @@ from mk.errors import CompileError
 
 
 class Report(TypedDict):
-    """What ptxas says of `mk_main`: threads of a CTA, registers of one, and bytes that it keeps in memory for want of more."""
+    """What ptxas says of `mk_main`: threads of a CTA, registers of one, bytes it keeps in memory for want of more."""
 
     threads: int
     registers: int
