@@ -72,6 +72,22 @@ def MkCta_RingAwaitOp : MkCta_Op<"ring_await", [MemoryEffects<[MemRead, MemWrite
   }];
 }
 
+def MkCta_RingHoldsOp : MkCta_Op<"ring_holds", [MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "say what the next slot of the ring holds";
+  let description = [{
+    Loader and consumers say it each from their own loop counters, the one before it fills a slot, the others before they
+    wait for it, and `mk-verify-ring` proves that they say the same. A tile of weights is where it lies in the stream,
+    in bytes; a block of keys or values has the numbers of its item, of the block and of the part of it. No code comes of it.
+
+    ```mlir
+    mk_cta.ring_holds %offset
+    mk_cta.ring_holds %item, %block, %part
+    ```
+  }];
+  let arguments = (ins Variadic<Index>:$what);
+  let assemblyFormat = "$what attr-dict";
+}
+
 def MkCta_RingFillOp : MkCta_Op<"ring_fill", [MemoryEffects<[MemRead, MemWrite]>]> {
   let summary = "fill a slot";
   let description = [{

@@ -29,7 +29,8 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
         return signalPassFailure();
       }
       KernelBuilder(program, *tables.begin(), trace).build();
-      program.erase();
+      if (!keep)
+        program.erase();
     }
   }
 

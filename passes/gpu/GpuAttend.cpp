@@ -116,10 +116,11 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
     return b.create<NVVM::VoteBallotOp>(i32, b.integer(-1), found);
   };
   Value scale = b.constant(f32(), op.getScale().convertToDouble());
-  auto addBlock = [&](Item item, Value number, Value own, ArrayRef<Value> fresh, RingPlace place,
-                      Softmax before) {
+  auto addBlock = [&](Value of, Item item, Value number, Value own, ArrayRef<Value> fresh,
+                      RingPlace place, Softmax before) {
     SmallVector<RingPlace> places;
     for (int64_t s = 0; s < items.slots(); ++s) {
+      b.create<mk_cta::RingHoldsOp>(ValueRange{of, number, b.index(s)});
       watch().awaitFull(full, place);
       places.push_back(place);
       place = b.next(place, layout.stages);
@@ -248,7 +249,7 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
                 state.append(AttendBlock(b, items, layout, thread, {}).nothing().values());
                 state =
                     b.loop(b.index(0), blocks, b.index(1), state, [&](Value number, ValueRange at) {
-                      auto [after, place] = addBlock(item, number, own, fresh, RingPlace::of(at),
+                      auto [after, place] = addBlock(i, item, number, own, fresh, RingPlace::of(at),
                                                      Softmax::of(at.drop_front(3)));
                       SmallVector<Value> both = place.values();
                       both.append(after.values());

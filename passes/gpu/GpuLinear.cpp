@@ -108,6 +108,7 @@ RingPlace GpuEmitter::emitLinear(LinearOp linear, int64_t rowGroups) {
   Value scalars = shared(layout.scratch, {2, batch, kConsumerWarps, most, 4}, f32());
   Value squares = shared(layout.scratch + kSumBytes, {kConsumerWarps, most}, f32());
   Value ring = layout.slots(b), full = layout.full(b), empty = layout.empty(b);
+  Value stream = b.wideMul(field("stream"), FragmentTile::kBlockBytes);
   Value used = SharedLayout::flag(b, SharedLayout::kUsed);
 
   Value rows = linear.getPrologue().empty()
@@ -293,6 +294,9 @@ RingPlace GpuEmitter::emitLinear(LinearOp linear, int64_t rowGroups) {
           b.index(0), units, b.index(tile.group), at.values(), [&](Value i, ValueRange state) {
             RingPlace here = RingPlace::of(state);
             Value slot = b.toIndex(here.slot);
+            Value number = b.add(b.mul(b.add(b.sub(from, begin), i), tile.chunks), chunk);
+            b.create<mk_cta::RingHoldsOp>(
+                ValueRange{b.wideAdd(stream, b.wideMul(number, tile.chunkBytes()))});
             watch().awaitFull(full, here);
             // The slot is free as soon as its bytes are in registers.
             SmallVector<SmallVector<Value>> weights;

@@ -92,6 +92,7 @@ SmallVector<Value> Loader::drain(Value alive, RingPlace oldest,
 
 Loader::State Loader::fillWeights(Value offset, Value bytes, State state) {
   return fill(state, [&](Value slot) {
+    b.create<mk_cta::RingHoldsOp>(ValueRange{offset});
     b.create<mk_cta::RingFillOp>(ring, slot, full, context, "stream", offset, bytes);
   });
 }
@@ -156,7 +157,7 @@ Loader::State Loader::streamCache(mk_task::KindOp kind, Value instruction, Value
               ValueRange(before).getTypes(), exists,
               [&] {
                 Value block = items.pool.block(context, layer, page, kvHead);
-                return fillBlock(items, block, first, count, row, State::of(before)).values();
+                return fillBlock(items, i, block, first, count, row, State::of(before)).values();
               },
               [&] { return before; });
           result.append(following);
@@ -170,8 +171,8 @@ Loader::State Loader::streamCache(mk_task::KindOp kind, Value instruction, Value
 
 /// The slots of a block of `count` positions from `first` on, in the page at `block` bytes of the
 /// pool; a lane's piece of it begins at row `row`, and perhaps does not exist.
-Loader::State Loader::fillBlock(AttendItems &items, Value block, Value first, Value count,
-                                Value row, State state) {
+Loader::State Loader::fillBlock(AttendItems &items, Value number, Value block, Value first,
+                                Value count, Value row, State state) {
   int64_t pieces = AttendItems::kBlock / items.piece(), rowBytes = items.pool.rowBytes();
   bool both = items.oneSlot(); // then a second set of lanes has the values
   Value inPage = b.rem(b.add(first, row), items.page);
@@ -182,6 +183,8 @@ Loader::State Loader::fillBlock(AttendItems &items, Value block, Value first, Va
     Value inSlot = b.max(b.index(0), b.min(b.sub(rounded, from), b.index(items.rowsPerSlot())));
     auto issue = [&](Value slot) {
       Value bytes = b.mul(inSlot, rowBytes * (both ? 2 : 1));
+      b.create<mk_cta::RingHoldsOp>(
+          ValueRange{b.div(number, items.blocks()), b.rem(number, items.blocks()), b.index(s)});
       Value place = b.sub(row, from);
       Value mine = b.both(b.less(lane, b.index(both ? 2 * pieces : pieces)),
                           b.create<arith::CmpIOp>(arith::CmpIPredicate::ult, place, inSlot));

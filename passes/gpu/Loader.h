@@ -28,8 +28,8 @@ private:
   };
   State fillWeights(Value offset, Value bytes, State state);
   State streamCache(mk_task::KindOp kind, Value instruction, Value step, State state);
-  State fillBlock(AttendItems &items, Value block, Value first, Value count, Value row,
-                  State state);
+  State fillBlock(AttendItems &items, Value number, Value block, Value first, Value count,
+                  Value row, State state);
   /// Waits until copies have landed, the oldest first, while `more` of the oldest is true. Gives
   /// whether they have, and the oldest that may not.
   SmallVector<Value> drain(Value alive, RingPlace oldest,

@@ -172,6 +172,7 @@ struct LowerCtaToNVVM : mk::impl::LowerCtaToNVVMBase<LowerCtaToNVVM> {
                        {address, post.getValue()});
               return true;
             })
+            .Case([](mk_cta::RingHoldsOp) { return true; })
             .Case([&](mk_cta::RingInitOp init) {
               ring.init(init);
               return true;

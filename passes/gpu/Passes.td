@@ -148,9 +148,45 @@ def BuildKernel : Pass<"mk-build-kernel", "::mlir::ModuleOp"> {
         mk_cta.ring_fill %ring[%slot], %filled, %context, "stream", ...
     ```
   }];
-  let options = [Option<"trace", "trace", "bool", "false", "note the times of every instruction">];
+  let options = [Option<"trace", "trace", "bool", "false", "note the times of every instruction">,
+                 Option<"keep", "keep", "bool", "false", "leave the program, for mk-verify-ring">];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::scf::SCFDialect", "::mlir::memref::MemRefDialect",
                            "::mlir::func::FuncDialect", "::mlir::NVVM::NVVMDialect", "::mlir::mk_cta::MkCtaDialect"];
+}
+
+def VerifyRing : Pass<"mk-verify-ring", "::mlir::ModuleOp"> {
+  let summary = "prove that the consumers of a CTA use what its loader brings";
+  let description = [{
+    The loader and the consumers of a kernel walk the same table and meet in the ring only: nothing tells a consumer what a
+    slot holds but the order. The pass runs both halves of `@mk_main`, and the functions of kinds that it calls, on numbers
+    alone: loop bounds, fields of instructions and the sizes of a step are known, data is not. It shows, for two steps
+    one after the other and for every number of tokens that a step may have:
+
+    1. Use k of the ring, of either half, is of slot k modulo the number of slots, and waits for the phase that belongs to it.
+       Before the loader fills a slot it waits for all consumers to have given it back.
+    2. What the loader fills for use k is what the consumers take it for (`mk_cta.ring_holds`), and as many bytes as it
+       announces are copied.
+    3. Every warp gives back each slot exactly once, after it has waited for it and before it waits for that slot again.
+
+    The table is taken by the instructions that differ in kind and number of units. Where their units begin and where their
+    weights lie is a symbol, so these may be anything. An instruction of attention is taken as it is, and contexts are a
+    choice: those that end before, at and behind the borders of pages and ranges. What a use depends on must be a number: a
+    kernel in which it depends on data is refused.
+
+    **Requires** `mk-build-kernel{keep=true}`. **Ensures** that the `mk_task.program` and every `ring_holds` are gone.
+
+    ```mlir
+    func.func @mk_main(%context: !mk_cta.context) {
+      return
+    }
+    mk_task.program @step {
+    }
+    // becomes
+    func.func @mk_main(%context: !mk_cta.context) {
+      return
+    }
+    ```
+  }];
 }
 
 def TimeRing : Pass<"mk-time-ring", "::mlir::ModuleOp"> {
