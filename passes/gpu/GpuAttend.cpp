@@ -161,7 +161,7 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
     for (size_t n = 2; n < state.size(); n += 8)
       read.push_back(state[n]);
     for (RingPlace at : places)
-      b.create<mk_cta::RingReleaseOp>(empty, b.toIndex(at.slot), read);
+      b.create<mk_cta::RingReleaseOp>(empty, b.toIndex(at.slot), read, Value());
     b.when(b.equal(thread, b.index(0)), [&] { b.write(place.used, used, b.index(0)); });
     return std::pair(Softmax::of(state), place);
   };
@@ -266,7 +266,10 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
   };
   clearBefore();
   Waiter waiter{b, frame.context, frame.worker, thread};
-  Value arrived = waiter.wait(frame.instruction, frame.number, frame.step);
+  // Few CTAs have items, and a warp of them has few words to look at: no hint is sooner.
+  Value arrived = b.choose(
+      b.getI1Type(), waiter.onlyHints(frame.instruction), [&] { return b.integer(1, 1); },
+      [&] { return waiter.wait(frame.instruction, frame.number, frame.step); });
   SmallVector<Value> ring = frame.ring.values();
   return RingPlace::of(b.choose(ValueRange(ring).getTypes(), arrived, work, [&] { return ring; }));
 }

@@ -91,9 +91,12 @@ Value GpuEmitter::pullEmbedding(EmbeddingOp op, Value row, Column column) {
   Value tiles = view(places.arena, places.offset, {ShapedType::kDynamic}, {1}, b.getI32Type());
   Value tile = b.wideMul(b.toIndex(b.read(tiles, b.div(token, 4))), mk_task::kAlignment);
   Value elements = view("stream", tile, {ShapedType::kDynamic}, {1}, type.getElementType());
-  Value place = position(at(column), mk_task::Order::fragments);
-  Value segment = b.div(place, 32), inSegment = b.rem(place, 32);
-  Value element = b.add(b.mul(segment, 128), b.add(b.mul(b.rem(token, 4), 32), inSegment));
+  // In a tile bit 3 of a column, its group of K, and bit 5, its segment, have changed places.
+  Value c = at(column), group = b.rem(b.div(c, 8), 2), segment = b.rem(b.div(c, 32), 2);
+  Value inThread = b.add(b.mul(segment, 4), b.add(b.mul(b.rem(b.div(c, 16), 2), 2), b.rem(c, 2)));
+  Value inRow = b.add(b.mul(b.rem(b.div(c, 2), 4), 8), inThread);
+  Value element = b.add(b.add(b.mul(b.div(c, 64), 256), b.mul(group, 128)),
+                        b.add(b.mul(b.rem(token, 4), 32), inRow));
   return b.widen(b.read(elements, element));
 }
 

@@ -11,7 +11,7 @@ using namespace mlir;
 using namespace mlir::mk;
 
 /// Twice the bytes are in flight while the consumers have fewer copies than this to use.
-static constexpr int64_t kFewTiles = 5;
+static constexpr int64_t kFewTiles = 7;
 
 Loader::Loader(GpuBuilder &b, mk_task::ProgramOp program, mk_task::TableOp table, Value context,
                Value worker)

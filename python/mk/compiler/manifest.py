@@ -39,13 +39,21 @@ class Target(TypedDict):
     bandwidth: int  # GB/s, an estimate
 
 
+class Kernel(TypedDict):
+    """A kernel that runs the table, and what ptxas says of it."""
+
+    name: str
+    tokens: int  # the most of a step
+    registers: int  # of a thread
+    spills: int  # bytes of registers that a thread keeps in memory
+
+
 class Gpu(TypedDict):
-    """How the kernel is launched, and what ptxas says of it."""
+    """How a kernel is launched. Of `kernels`, in ascending order of `tokens`, the first that takes a step's is."""
 
     threads: int  # of a CTA
     shared: int  # bytes of dynamic shared memory of a CTA
-    registers: int  # of a thread
-    spills: int  # bytes of registers that a thread keeps in memory
+    kernels: list[Kernel]
 
 
 class Sizes(TypedDict):
