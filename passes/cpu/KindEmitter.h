@@ -95,6 +95,7 @@ private:
   Value pullCombine(CombineOp op, const Place &place);
   Value inverseRoot(Value sum, int64_t columns, const APFloat &eps);
   void prepareNorm(RmsNormOp op, Value row);
+  Value rangesOf(CombineOp op, Value row);
   void prepareCombine(CombineOp op, Value row);
   void prepareHeads(mk_task::SegmentAttr segment, Value outer, Value row);
   Value pullHeadNorm(HeadNormOp op, const Place &place);

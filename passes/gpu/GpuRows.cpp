@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // Evaluation by demand: one column for a thread, or the eight of a fragment.
+#include "passes/cpu/Ranges.h"
 #include "passes/gpu/GpuEmitter.h"
 
 #include "llvm/ADT/TypeSwitch.h"
@@ -100,13 +101,15 @@ Value GpuEmitter::pullEmbedding(EmbeddingOp op, Value row, Column column) {
 /// Joins with the running maximum, some ranges at a time, in ascending order. Ranges that do not
 /// exist are read as the last one that does, and weigh nothing.
 SmallVector<Value> GpuEmitter::joinRanges(CombineOp op, Value row, Value head, int64_t parts,
-                                          function_ref<SmallVector<Value>(Value)> load) {
+                                          function_ref<SmallVector<Value>(Value)> loadSums) {
   int64_t headDim = op.getHeadDim(), splits = op.getSplits();
   const Memory &partials = memoryOf(op.getPartials());
   int64_t pairs = partials.columns() / (headDim + 2) * headDim / 2; // where the scores begin
-  Value last = b.div(readIndex(op.getPositions(), row), op.getSplit());
+  Value last = lastRange(b, readIndex(op.getPositions(), row), op.getWindow(), op.getSplit());
   int64_t together = std::min<int64_t>(kRangesAtOnce, splits);
   SmallVector<Value> init = {b.constant(f32(), -1e30), b.constant(f32(), 0.0)};
+  if (op.getSinks()) // weighs 1 at its own score, and adds nothing to the sums
+    init = {load(memoryOf(op.getSinks()), row, head), b.constant(f32(), 1.0)};
   auto step = [&](Value first, ValueRange carried) {
     SmallVector<Value> tops, weights;
     SmallVector<SmallVector<Value>> sums;
@@ -118,7 +121,7 @@ SmallVector<Value> GpuEmitter::joinRanges(CombineOp op, Value row, Value head, i
         Value pair = loadWords(partials, 2, {row, place});
         for (int64_t e = 0; e < 2; ++e)
           all.push_back(b.create<arith::BitcastOp>(f32(), b.element(pair, e)));
-        all.append(load(b.add(b.mul(head, splits), real)));
+        all.append(loadSums(b.add(b.mul(head, splits), real)));
       }
       return all;
     };

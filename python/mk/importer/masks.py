@@ -9,6 +9,8 @@ from typing import Any
 
 from mk.errors import ImportModelError
 
+LARGEST_PROBE = 1 << 22  # positions: a few milliseconds each
+
 
 class MaskRule:
     """Stands where HF expects a mask tensor, so that each layer's attention learns which mask it was given."""
@@ -74,8 +76,18 @@ def mask_rule(
         raise ImportModelError(
             "the model passes a padding mask of its own to its attention; mk cannot compile it"
         )
-    limit = 1 << 12
-    for name, size in vars(config).items():  # the probe must reach beyond any window to see that there is one
+    return MaskRule(mask_function or causal_mask_function, _probe_limit(config))
+
+
+def _probe_limit(config: Any) -> int:
+    """Positions that are asked about: beyond any window or chunk, to see that there is one, and all that the model has.
+
+    What begins only behind the last position of the model is as good as nothing.
+    """
+    sizes = [1 << 12]
+    for name, size in vars(config).items():
         if isinstance(size, int) and ("window" in name or "chunk" in name):
-            limit = max(limit, 2 * size + 8)
-    return MaskRule(mask_function or causal_mask_function, limit)
+            sizes.append(2 * size + 8)
+        elif isinstance(size, int) and name == "max_position_embeddings":
+            sizes.append(size)
+    return min(max(sizes), LARGEST_PROBE)
