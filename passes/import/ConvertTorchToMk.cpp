@@ -28,6 +28,7 @@ static Rules makeRules() {
   addNormRules(rules);
   addRopeTableRules(rules);
   addRopeRules(rules);
+  addHalfRotationRules(rules);
   addElementwiseRules(rules);
   addLookupRules(rules);
   addLinearRules(rules);

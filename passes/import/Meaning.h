@@ -33,6 +33,11 @@ enum class Kind {
   RotatedHalves, // concat(-second half of x, first half of x)
   TimesCosine,   // x * Cosine
   TimesSine,     // RotatedHalves(x) * Sine
+
+  HalfTimesCosine, // x, half of a head, * Cosine
+  HalfTimesSine,   // x, half of a head, * Sine
+  TurnedFirst,     // HalfTimesCosine(x) - HalfTimesSine of the half behind it
+  TurnedSecond,    // HalfTimesCosine(x) + HalfTimesSine of the half before it
 };
 
 struct Meaning {

@@ -71,6 +71,40 @@ def sunken() -> Any:
     return eager(model)
 
 
+class DenseExperts(torch.nn.Module):
+    """A feed-forward layer with the two results of a mixture of experts."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        from transformers.models.llama.modeling_llama import LlamaMLP
+
+        self.dense = LlamaMLP(config)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return self.dense(x), None
+
+
+def gpt_oss(window: int = 20, **config: Any) -> Any:
+    """A GPT-OSS without its experts: windows in every second layer, sinks, biases, halves rotated one by one."""
+    from transformers import GptOssConfig, GptOssForCausalLM
+
+    fields = {"sliding_window": window, "num_local_experts": 2, "num_experts_per_tok": 1, "mlp_bias": False}
+    settings = GptOssConfig(**{**TINY, **fields, **config})
+    model = GptOssForCausalLM(settings)
+    for layer in model.model.layers:
+        layer.mlp = DenseExperts(settings)
+    return eager(model)
+
+
+def olmo3(window: int = 20, global_layer: int = 2) -> Any:
+    """Norms of all heads together, and windows in all layers but one."""
+    from transformers import Olmo3Config, Olmo3ForCausalLM
+
+    kinds = ["full_attention" if i == global_layer else "sliding_attention" for i in range(3)]
+    fields = {"num_hidden_layers": 3, "sliding_window": window, "layer_types": kinds}
+    return eager(Olmo3ForCausalLM(Olmo3Config(**{**TINY, **fields})))
+
+
 def largest_errors(model: Any, *others: Any, **options: Any) -> list[float]:
     """Of the program of `model`, relative to the largest logit: of `model` itself, then of the others."""
     program = mk.compile_module(model, use_cache=False, **{**SIZES, **options})
@@ -141,6 +175,22 @@ def test_sinks_match_hugging_face() -> None:
     assert min(changed) > 2e-4
 
 
+def test_gpt_oss_but_for_its_experts_matches_hugging_face() -> None:
+    drained = gpt_oss()
+    with torch.no_grad():
+        drained.model.layers[1].self_attn.sinks.fill_(-100)
+    default = {"rope_parameters": {"rope_type": "default", "rope_theta": 150000.0}}
+    own, *changed = largest_errors(gpt_oss(), drained, gpt_oss(21), gpt_oss(**default))
+    assert own < 2e-4
+    assert min(changed) > 2e-4
+
+
+def test_olmo3_matches_hugging_face() -> None:
+    own, *changed = largest_errors(olmo3(), olmo3(21), olmo3(global_layer=1))
+    assert own < 2e-4
+    assert min(changed) > 2e-4
+
+
 # --------------------------------------------------------------------------------------------------- bit by bit
 
 
@@ -187,6 +237,19 @@ def test_an_argument_that_is_not_known_is_refused(argument: str) -> None:
     expected = rf"model\.layers\.1\.self_attn: attention argument '{argument}' is not supported"
     with pytest.raises(ImportModelError, match=expected):
         import_model(changed_attention(**{argument: torch.ones(4)}))
+
+
+def test_an_attention_that_uses_its_mask_itself_is_refused() -> None:
+    from transformers import BioGptConfig, BioGptForCausalLM, DogeConfig, DogeForCausalLM
+
+    with pytest.raises(
+        ImportModelError, match=r"model\.layers\.0\.self_attn: .* computes with its attention mask"
+    ):
+        import_model(DogeForCausalLM(DogeConfig(**TINY)))
+    with pytest.raises(
+        ImportModelError, match=r"biogpt\.layers\.0\.self_attn: is given a padding mask of the model's"
+    ):
+        import_model(BioGptForCausalLM(BioGptConfig(**{**TINY, "pad_token_id": 0})))
 
 
 def test_a_window_that_is_not_in_the_mask_is_refused() -> None:

@@ -79,6 +79,7 @@ NAMED = {
     "Phi-3": ("Phi3Config", {"pad_token_id": 0}),
     "SmolLM3": ("SmolLM3Config", {"pad_token_id": 0}),
     "OLMo 2": ("Olmo2Config", {}),
+    "OLMo 3": ("Olmo3Config", {"sliding_window": 7, "layer_types": ["sliding_attention"], "pad_token_id": 0}),
 }
 
 
