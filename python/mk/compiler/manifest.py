@@ -22,7 +22,7 @@ those of the symbols in the `mk_task` dump, without the `@`.
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 FORMAT = 4  # grows when a field changes its meaning or goes away
 
@@ -151,6 +151,7 @@ class Kind(TypedDict):
     kind_class: str  # "tiles", "columns", "attend" or "serial"
     domain: str
     units: int
+    window: NotRequired[int]  # of the class "attend": positions that a token sees at most, 0: all
 
 
 class Family(TypedDict):
