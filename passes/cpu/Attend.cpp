@@ -9,6 +9,7 @@
 // same arithmetic whatever shares its item, and a fully masked page multiplies by 1 and adds 0, so
 // its result does not depend on the batch. With a window the ranges of a run are numbered from the
 // first that one of its tokens sees, and a page before all of their windows is not read.
+#include "passes/cpu/Elementwise.h"
 #include "passes/cpu/KindEmitter.h"
 #include "passes/cpu/Ranges.h"
 
@@ -145,7 +146,7 @@ LogicalResult KindEmitter::emitAttend() {
             exists[v] = b.create<arith::XOrIOp>(exists[v], firstLanes(past, v));
           Value scaled = b.fmul(raw, scale);
           if (softcap)
-            scaled = b.fmul(b.tanh(b.fdiv(scaled, softcap)), softcap);
+            scaled = b.fmul(makeTanh(b, b.fdiv(scaled, softcap)), softcap);
           score[v] = b.create<arith::SelectOp>(exists[v], scaled, masked);
           best = best ? b.fmax(best, score[v]) : score[v];
         }

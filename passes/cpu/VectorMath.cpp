@@ -95,12 +95,6 @@ std::pair<Value, Value> CodeBuilder::sincos(Value x) {
   return {negateIf(bit(q, 2), sine), negateIf(bit(next, 2), cosine)};
 }
 
-Value CodeBuilder::tanh(Value x) {
-  Value one = constant(x.getType(), 1.0);
-  Value small = exp(fmul(create<math::AbsFOp>(x), constant(x.getType(), -2.0)));
-  return create<math::CopySignOp>(fdiv(fsub(one, small), fadd(one, small)), x);
-}
-
 Value CodeBuilder::silu(Value x) {
   Value one = constant(x.getType(), 1.0);
   return fdiv(x, fadd(one, exp(create<arith::NegFOp>(x))));

@@ -61,10 +61,11 @@ struct CodeBuilder : ImplicitLocOpBuilder {
   /// Sine and cosine to about 1e-7 for |x| up to 1e5: three-part reduction modulo pi/2 (Cody and
   /// Waite).
   std::pair<Value, Value> sincos(Value x);
-  /// (1 - e^-2|x|) / (1 + e^-2|x|) with the sign of x: to about 1e-7.
-  Value tanh(Value x);
   /// x / (1 + e^-x).
   Value silu(Value x);
+  /// The names under which code for both machines asks for what a GPU has its own ways for.
+  Value fastExp(Value x) { return exp(x); }
+  Value ratio(Value a, Value b) { return fdiv(a, b); }
   /// Float32 to bfloat16, nearest even, by integer arithmetic unless `native`; and back, exactly.
   Value toBf16(Value x, bool native);
   Value widen(Value x);

@@ -108,12 +108,12 @@ def ConcatLinears : Mk_FusePass<"mk-concat-linears"> {
 def FuseNorm : Mk_FusePass<"mk-fuse-norm"> {
   let summary = "move norms and row selection into the prologue of the linears that read them";
   let description = [{
-    An `mk.rms_norm` or `mk.select_rows` that only linears read is cloned into the prologue of each. Computing the norm
+    An `mk.rms_norm`, `mk.layer_norm` or `mk.select_rows` that only linears read is cloned into the prologue of each. Computing the norm
     again in every worker costs less than a task, its event, and a trip of the rows through memory. A value that
     anything else reads is left alone: it must exist in memory anyway. Of a norm and a selection the selection comes
     first, so that only the rows that are needed are scaled.
 
-    **Ensures** no `mk.rms_norm` or `mk.select_rows` is read by linears only.
+    **Ensures** no `mk.rms_norm`, `mk.layer_norm` or `mk.select_rows` is read by linears only.
 
     ```mlir
     %n = mk.rms_norm %x, %g {eps = 1.0e-5 : f64} : (tensor<?x64xf32>, tensor<64xf32>) -> tensor<?x64xf32>
@@ -183,8 +183,8 @@ def FuseSlice : Mk_FusePass<"mk-fuse-slice"> {
 def FuseResidual : Mk_FusePass<"mk-fuse-residual"> {
   let summary = "move additions and other elementwise work into the epilogue that makes their operand";
   let description = [{
-    An `mk.add`, `mk.mul` or `mk.silu` of a linear's result is computed on the accumulators: the residual connection, a
-    bias, an activation. It saves the task and two trips of the rows through memory. Of two linears the later one takes
+    An elementwise op of a linear's result is computed on the accumulators: the residual connection, a bias, an
+    activation and whatever it is written in, a factor. It saves the task and two trips of the rows through memory. Of two linears the later one takes
     the op. Ops that the other operand needs are moved up; if they depend on the linear itself, nothing happens.
 
     **Requires** `mk-fuse-slice` for linears that were concatenated.

@@ -6,6 +6,7 @@
 // to the cache is not there yet; it comes as rows beside the query and is put in its place. The
 // warps have a softmax each, of positions that do not depend on the step, and are joined in their
 // order: the same bits in every batch.
+#include "passes/cpu/Elementwise.h"
 #include "passes/gpu/AttendBlock.h"
 #include "passes/gpu/GpuEmitter.h"
 
@@ -119,7 +120,7 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
   Value scale = b.constant(f32(), op.getScale().convertToDouble() / (cap ? cap : 1));
   auto scoreOf = [&](Value product) {
     Value score = b.fmul(product, scale);
-    return cap ? b.fmul(b.tanh(score), b.constant(f32(), cap)) : score;
+    return cap ? b.fmul(makeTanh(b, score), b.constant(f32(), cap)) : score;
   };
   auto addBlock = [&](Item item, Value number, Value own, ArrayRef<Value> fresh, RingPlace place,
                       Softmax before) {

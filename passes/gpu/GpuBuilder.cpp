@@ -111,12 +111,6 @@ Value GpuBuilder::silu(Value x) {
   return fmul(x, inverse(grown));
 }
 
-Value GpuBuilder::tanh(Value x) {
-  Type f32 = getF32Type();
-  Value grown = fadd(fastExp(fmul(x, constant(f32, 2.0))), constant(f32, 1.0));
-  return fsub(constant(f32, 1.0), fmul(inverse(grown), constant(f32, 2.0)));
-}
-
 Value GpuBuilder::special(StringRef intrinsic, Value x) {
   return create<LLVM::CallIntrinsicOp>(getF32Type(), getStringAttr(intrinsic), ValueRange{x})
       .getResult(0);

@@ -90,12 +90,12 @@ struct GpuBuilder : CodeBuilder {
   /// And back: the two bfloat16 of an i32, in float32.
   std::array<Value, 2> halves(Value word);
   /// By the special function unit, to about 2 ulp (e^x: of its product with log2 e), in a handful
-  /// of instructions without branches: e^x, 1 / x, 1 / sqrt(x), x / (1 + e^-x), 1 - 2 / (e^2x + 1).
+  /// of instructions without branches: e^x, 1 / x, 1 / sqrt(x), x / (1 + e^-x).
   Value fastExp(Value x);
   Value inverse(Value x) { return special("llvm.nvvm.rcp.approx.ftz.f", x); }
   Value inverseRoot(Value x) { return special("llvm.nvvm.rsqrt.approx.f", x); }
   Value silu(Value x);
-  Value tanh(Value x);
+  Value ratio(Value a, Value b) { return fmul(a, inverse(b)); }
   /// Quotient and remainder of two indices below 2^32, which a GPU divides faster.
   std::pair<Value, Value> divide32(Value a, Value b);
   Value addI32(Value a, Value b) { return createOrFold<arith::AddIOp>(a, b); }

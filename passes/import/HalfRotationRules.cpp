@@ -13,7 +13,7 @@ using namespace mlir::mk;
 /// row.
 static bool fitsHalves(Conversion &conversion, const Meaning &table, const Meaning &half) {
   ArrayRef<Axis> axes = half.view.axes;
-  if (table.view.axes.size() > axes.size() || half.view.domain)
+  if (table.view.axes.size() > axes.size() || half.view.domain || half.view.evenFirst)
     return false;
   Axes factors = padAxes(table.view.axes, axes.size());
   Axis columns = Axis::columns(conversion.getWeightShape(table.weight)[0], 1);
@@ -95,10 +95,13 @@ static std::optional<Meaning> joinHalves(Conversion &conversion, Operation *op) 
   Value rows = conversion.getRows(heads, op->getLoc());
   if (!rows)
     return std::nullopt;
+  Meaning frequencies;
+  frequencies.kind = Kind::Vector;
+  frequencies.weight = first.weight;
   Value result = conversion.create<RopeOp>(
       op->getLoc(), rows.getType(), rows, conversion.getInput("positions"),
-      conversion.getWeight(first.weight, op->getLoc()), conversion.getI64(columns.size),
-      conversion.getF64(first.number));
+      conversion.getWeight(frequencies, op->getLoc()), conversion.getI64(columns.size),
+      conversion.getF64(first.number), conversion.getI64(0));
   return conversion.makeRows(result, heads.view.axes, Value());
 }
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import mk
@@ -12,7 +13,7 @@ import pytest
 import torch
 from mk.errors import ImportModelError
 from mk.importer import import_model
-from models import TINY, randomize, tiny_llama
+from models import TINY, randomize, tiny, tiny_llama
 from test_numerics import Ragged, reference, texts, totals
 
 History = list[list[tuple[int, int]]]
@@ -105,6 +106,70 @@ def olmo3(window: int = 20, global_layer: int = 2) -> Any:
     return eager(Olmo3ForCausalLM(Olmo3Config(**{**TINY, **fields})))
 
 
+KINDS = ["sliding_attention", "full_attention", "sliding_attention"]
+
+
+def gemma2(**changed: Any) -> Any:
+    """Windows in every second layer, capped scores, capped logits, a scale of its own."""
+    fields = {"num_hidden_layers": 3, "layer_types": KINDS, "sliding_window": 20, "head_dim": 16}
+    numbers = {"attn_logit_softcapping": 1.5, "final_logit_softcapping": 2.0, "query_pre_attn_scalar": 7}
+    return eager(tiny("Gemma2", **{**fields, **numbers, **changed}))
+
+
+def ropes(local: float = 100.0, everywhere: float = 10000.0) -> dict[str, Any]:
+    return {
+        "sliding_attention": {"rope_type": "default", "rope_theta": local},
+        "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": everywhere},
+    }
+
+
+def gemma3(**changed: Any) -> Any:
+    """Windows in every second layer, norms of heads, and other frequencies in layers with a window than without."""
+    fields = {"num_hidden_layers": 3, "layer_types": KINDS, "sliding_window": 20, "head_dim": 16}
+    numbers = {"query_pre_attn_scalar": 7, "rope_parameters": ropes()}
+    return eager(tiny("Gemma3", **{**fields, **numbers, **changed}))
+
+
+def cohere2(**changed: Any) -> Any:
+    """Windows and rotations of neighbours in some layers, neither in the others."""
+    fields = {"num_hidden_layers": 3, "layer_types": KINDS, "sliding_window": 20}
+    return eager(tiny("Cohere2", **{**fields, **changed}))
+
+
+def granite_swa(**changed: Any) -> Any:
+    """Windows in some layers, and a sink for each head of all."""
+    fields = {"num_hidden_layers": 3, "layer_types": KINDS, "sliding_window": 20, "head_dim": 16}
+    numbers = {"attention_multiplier": 0.3, "residual_multiplier": 0.5, "logits_scaling": 2.0}
+    return eager(tiny("GraniteSWA", **{**fields, **numbers, **changed}))
+
+
+def starcoder2(**changed: Any) -> Any:
+    """Layer norms, biases, and a window in all layers."""
+    return eager(tiny("Starcoder2", **{"sliding_window": 20, **changed}))
+
+
+FULL = {"layer_types": ["full_attention"] * 3}
+# A model, and what must be noticed if it is another way.
+MODELS: dict[str, tuple[Callable[..., Any], list[dict[str, Any]]]] = {
+    "Gemma 2": (
+        gemma2,
+        [FULL, {"sliding_window": 21}, {"attn_logit_softcapping": None}, {"query_pre_attn_scalar": 8}],
+    ),
+    "Gemma 3": (
+        gemma3,
+        [
+            FULL,
+            {"sliding_window": 21},
+            {"rope_parameters": ropes(local=10000.0)},
+            {"rope_parameters": ropes(everywhere=100.0)},
+        ],
+    ),
+    "Command R7B": (cohere2, [FULL, {"sliding_window": 21}]),
+    "Granite SWA": (granite_swa, [FULL, {"sliding_window": 21}, {"attention_multiplier": 0.31}]),
+    "StarCoder2": (starcoder2, [{"sliding_window": None}, {"sliding_window": 21}]),
+}
+
+
 def largest_errors(model: Any, *others: Any, **options: Any) -> list[float]:
     """Of the program of `model`, relative to the largest logit: of `model` itself, then of the others."""
     program = mk.compile_module(model, use_cache=False, **{**SIZES, **options})
@@ -191,6 +256,14 @@ def test_olmo3_matches_hugging_face() -> None:
     assert min(changed) > 2e-4
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_models_match_hugging_face(name: str) -> None:
+    make, changes = MODELS[name]
+    own, *changed = largest_errors(make(), *(make(**fields) for fields in changes))
+    assert own < 2e-4
+    assert min(changed) > 2e-4
+
+
 # --------------------------------------------------------------------------------------------------- bit by bit
 
 
@@ -250,6 +323,11 @@ def test_an_attention_that_uses_its_mask_itself_is_refused() -> None:
         ImportModelError, match=r"biogpt\.layers\.0\.self_attn: is given a padding mask of the model's"
     ):
         import_model(BioGptForCausalLM(BioGptConfig(**{**TINY, "pad_token_id": 0})))
+
+
+def test_attention_in_both_directions_is_refused() -> None:
+    with pytest.raises(ImportModelError, match=r"model\.layers\.0\.self_attn: .*is_causal=False"):
+        import_model(gemma3(use_bidirectional_attention=True))
 
 
 def test_a_window_that_is_not_in_the_mask_is_refused() -> None:

@@ -30,7 +30,7 @@ mk_task.program @step {
 // CHECK: %[[SEEN:.*]] = vector.create_mask
 // CHECK: %[[PAST:.*]] = vector.create_mask
 // CHECK: %[[EXISTS:.*]] = arith.xori %[[SEEN]], %[[PAST]]
-// CHECK: math.copysign
+// CHECK: arith.divf
 // CHECK: arith.select %[[EXISTS]], %{{.*}}, %{{.*}} : vector<16xi1>, vector<16xf32>
 // CHECK: arith.select %[[EXISTS]], %{{.*}}, %{{.*}} : vector<16xi1>, vector<16xf32>
 // CHECK: %[[HAS:.*]] = arith.cmpi ule
