@@ -125,6 +125,16 @@ static Pairing getUnrotated(RopeOp rope, const Pairing &rotated) {
   return rest;
 }
 
+/// Two neighbouring bfloat16 of a row are one word, which no two groups may share: those of a
+/// cache, and all on a GPU.
+static LogicalResult checkWords(const Needs &needs, int64_t lanes, bool areStored) {
+  for (const Pairing &p : needs.pairings)
+    if (isa<RopeOp>(p.op) && p.half % 2 && 2 * p.half < p.stride && (areStored || lanes == 2))
+      return emitModelError(p.op) << "rotates " << p.half
+                                  << " pairs of columns of a head; expected an even number";
+  return success();
+}
+
 /// Whether a rotation has cut the heads from column `base` on already.
 static bool rotatesHeads(const Needs &needs, int64_t base, int64_t headDim) {
   return llvm::any_of(needs.pairings, [&](const Pairing &p) {
@@ -155,6 +165,11 @@ static LogicalResult collectNeeds(Operation *anchor, Block &epilogue, int64_t la
       for (auto [value, at] : inputs)
         needs.cuts.append({at, at + getColumns(value)});
       // A head of the cache has a place of its own; heads of whole groups keep to it anyway.
+      bool isRounded = false;
+      if (auto append = dyn_cast<KvAppendOp>(op))
+        isRounded = append.getCache().getType().getElementType().isBF16();
+      if (failed(checkWords(needs, lanes, isRounded)))
+        return failure();
       if (auto append = dyn_cast<KvAppendOp>(op))
         if (int64_t headDim = append.getCache().getType().getHeadDim();
             whole || headDim % lanes != 0)

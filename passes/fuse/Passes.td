@@ -86,9 +86,10 @@ def ConcatLinears : Mk_FusePass<"mk-concat-linears"> {
     Plain linears of one block with the same input, element type and K become one over all their weights, in program
     order; each old result is a slice of the new one (query/key/value, gate/up). One task then prepares the rows for
     all of them, and a later pass may pair their columns. Linears that have a region already are left alone: their
-    neighbours could disagree on the rows.
+    neighbours could disagree on the rows. After three linears with a bias each another one begins anew: the operands of
+    all of them would not fit into an instruction.
 
-    **Ensures** no two plain linears of a block read the same input with the same kind of weights.
+    **Ensures** no two plain linears of a block read the same input with the same kind of weights, biases aside.
 
     ```mlir
     %g = mk.linear %x, [%wg] : (tensor<?x64xf32>, tensor<96x64xf32>) -> tensor<?x96xf32>

@@ -53,8 +53,6 @@ def tiny(architecture: str, *, seed: int = 0, **config: Any) -> Any:
     import transformers
 
     fields: dict[str, Any] = {name: value for name, value in TINY.items() if name != "head_dim"}
-    if architecture == "GPT2":
-        fields |= {"n_embd": 64, "n_layer": 2, "n_head": 4}
     made = getattr(transformers, {"Gemma3": "Gemma3Text"}.get(architecture, architecture) + "Config")
     head = "LMHeadModel" if architecture == "GPT2" else "ForCausalLM"
     config = {"pad_token_id": 0, **fields, **config}

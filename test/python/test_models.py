@@ -97,6 +97,30 @@ def test_ragged_steps_match_hugging_face(name: str) -> None:
     assert largest_error(model, tokens, logits) > 2e-4
 
 
+def test_frequencies_are_those_of_the_length_that_a_program_is_made_for() -> None:
+    """Up to the original length the short factors, for a longer program the long ones from the first token on."""
+    rope = {"rope_type": "longrope", "rope_theta": 10000.0, "original_max_position_embeddings": 64}
+    factors = {"short_factor": np.linspace(1, 1.5, 8).tolist(), "long_factor": np.linspace(1, 8, 8).tolist()}
+    model = tiny("Phi3", rope_parameters=rope | factors, original_max_position_embeddings=64)
+    short, long = texts(160, {0: 60}), texts(160, {0: 120}, seed=1)
+    program = mk.compile_module(model, dtype="float32", max_length=64, split=64, use_cache=False)
+    longer = mk.compile_ir(
+        mk.lower_module(model, to="mk", dtype="float32").text(), program, max_length=128, split=64
+    )
+    history = [[(0, 20)]] * 3
+
+    def run(program: mk.Program, tokens: dict[int, list[int]], history: Any) -> dict[int, Any]:
+        weights = {name: value.detach().numpy() for name, value in model.named_parameters()}
+        with program.engine(weights=weights) as engine:
+            ragged = Ragged(engine, tokens)
+            ragged.run(history)
+        return {slot: ragged.rows(slot) for slot in tokens}
+
+    assert largest_error(model, short, run(program, short, history)) < 2e-4
+    assert largest_error(model, long, run(longer, long, history * 2)) < 2e-4
+    assert largest_error(model, short, run(longer, short, history)) > 2e-4
+
+
 def test_neighbours_become_halves_when_weights_are_packed() -> None:
     """A rotation of neighbours costs no exchange of columns: the rows of both weights lie in the order of halves."""
     module = mk.lower_module(tiny("Glm", head_dim=16), to="mk")
