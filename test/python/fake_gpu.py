@@ -44,7 +44,14 @@ def program(*, microseconds: float = 0, hang_at: int = -1, **fields: Any) -> Pro
     w |= {"dtype": "bfloat16", "offset": PLACES}
     bias |= {"offset": BIAS}
     control |= {"offset": CONTROL}
-    gain = {**bias, "name": "gain", "sources": ["gain"], "layout": "fragments", "shape": [GAINS]}
+    gain = {
+        **bias,
+        "name": "gain",
+        "sources": ["gain"],
+        "views": [None],
+        "layout": "fragments",
+        "shape": [GAINS],
+    }
     manifest["weights"].append(gain | {"dtype": "bfloat16", "offset": GAIN})
     made.manifest = manifest
     table = np.zeros((WORKERS, 2, 32), np.int32)

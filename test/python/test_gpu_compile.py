@@ -123,6 +123,29 @@ def test_whole_models_assemble(name: str) -> None:
         assert kernel["registers"] <= 224 and kernel["spills"] <= most
 
 
+@pytest.mark.parametrize(
+    "shape",
+    [
+        Shape(4096, heads=8, ratio=4, head_dim=128, inner=14336, vocabulary=32000, tied=False, window=1024),
+        replace(TINY, layers=2, head_dim=256, window=100, softcap=50.0),
+        replace(TINY, layers=2, ratio=8, head_dim=64, window=128, sinks=True),
+    ],
+    ids=["Mistral-7B", "heads of 256, capped", "sinks"],
+)
+def test_windows_caps_and_sinks_assemble(shape: Shape) -> None:
+    """The layers with and without a window are two kinds of attention, and two joins of its ranges."""
+    compiled = compile_text(text(shape), gpu())
+    kinds = [kind["kind_class"] for kind in compiled.manifest["kinds"]]
+    assert kinds.count("attend") == 2
+    assert [kind["window"] for kind in compiled.manifest["kinds"] if kind["kind_class"] == "attend"] == [
+        shape.window,
+        0,
+    ]
+    launch = compiled.manifest["gpu"]
+    assert launch is not None and launch["registers"] <= 224
+    assert launch["spills"] <= (5000 if shape.head_dim == 256 else 1100)
+
+
 def test_explain_says_what_the_assembler_says(capsys: pytest.CaptureFixture[str]) -> None:
     shape = next(iter(MODELS.values()))[0]
     compiled = compile_text(text(shape), gpu())
