@@ -2,7 +2,10 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // Evaluation by demand: `prepare` what needs a whole row, `pull` some columns.
+#include "passes/analysis/Accumulators.h"
+#include "passes/cpu/Elementwise.h"
 #include "passes/cpu/KindEmitter.h"
+#include "passes/cpu/Ranges.h"
 
 #include "llvm/ADT/TypeSwitch.h"
 
@@ -33,76 +36,16 @@ void KindEmitter::prepare(Value value, Value row) {
   for (Value operand : op->getOperands())
     if (auto type = dyn_cast<RankedTensorType>(operand.getType()); type && type.getRank() == 2)
       prepare(operand, row);
-  if (auto norm = dyn_cast<RmsNormOp>(op))
-    prepareNorm(norm, row);
+  if (isa<RmsNormOp, LayerNormOp>(op))
+    prepareNorm(op, row);
   if (auto combine = dyn_cast<CombineOp>(op))
     prepareCombine(combine, row);
 }
 
-/// 1 / sqrt(mean + eps)
-Value KindEmitter::inverseRoot(Value sum, int64_t columns, const APFloat &eps) {
-  Type scalar = b.getF32Type();
-  Value mean = b.fdiv(sum, b.constant(scalar, double(columns)));
-  Value root = b.create<math::SqrtOp>(b.fadd(mean, b.constant(scalar, eps.convertToDouble())));
-  return b.fdiv(b.constant(scalar, 1.0), root);
-}
-
-/// The sum of squares is kept in `lanes` partial sums, one a lane, joined at the end by halving.
-void KindEmitter::prepareNorm(RmsNormOp op, Value row) {
-  int64_t columns = getColumns(op.getInput()), width = pullWidth(op.getInput());
-  VectorType type = vector(b.getF32Type(), width);
-  auto accumulate = [&](Value sum, Place place) {
-    Value x = pull(op.getInput(), place);
-    return b.fma(x, x, sum);
-  };
-  int64_t whole = columns / width * width;
-  Value sum =
-      b.loop(b.index(0), b.index(whole), b.index(width), b.constant(type, 0.0),
-             [&](Value c, ValueRange sums) {
-               return SmallVector<Value>{accumulate(sums[0], {row, {c, 0}, width, nullptr})};
-             })[0];
-  if (whole != columns) {
-    Place tail{row, {nullptr, whole}, width, b.index(columns - whole)};
-    Value mask =
-        b.create<vector::CreateMaskOp>(vector(b.getI1Type(), width), ValueRange(tail.valid));
-    sum = b.create<arith::SelectOp>(mask, accumulate(sum, tail), sum);
-  }
-  prepared[op] = inverseRoot(b.sumLanes(sum), columns, op.getEps());
-}
-
-/// The norms of one head: as for a row, the sum of squares is kept in one partial sum a lane.
-void KindEmitter::prepareHeads(mk_task::SegmentAttr segment, Value outer, Value row) {
-  Type scalar = b.getF32Type();
-  kind.walk([&](HeadNormOp op) {
-    if (!covers(segment, op.getInput()))
-      return;
-    int64_t shift = -origin(op.getInput());
-    Value sum = b.loop(b.index(0), b.index(segment.getHalf()), b.index(lanes),
-                       b.constant(vector(scalar, lanes), 0.0), [&](Value within, ValueRange sums) {
-                         groups = groupsAt(segment, outer, within);
-                         Value sum = sums[0];
-                         for (auto [column, valid] : {std::pair(groups.a, groups.validA),
-                                                      std::pair(groups.b, groups.validB)}) {
-                           Value x = pull(op.getInput(), {row, column + shift, lanes, valid});
-                           Value next = b.fma(x, x, sum);
-                           if (valid) {
-                             Value mask = b.create<vector::CreateMaskOp>(
-                                 vector(b.getI1Type(), lanes), ValueRange(valid));
-                             next = b.create<arith::SelectOp>(mask, next, sum);
-                           }
-                           sum = next;
-                         }
-                         return SmallVector<Value>{sum};
-                       })[0];
-    prepared[op] = inverseRoot(b.sumLanes(sum), op.getHeadDim(), op.getEps());
-  });
-}
-
-Value KindEmitter::pullHeadNorm(HeadNormOp op, const Place &place) {
-  bool second = place.column + origin(op.getInput()) == groups.b;
-  Column inHead = {groups.within, second ? groups.segment.getPartner() : 0};
-  Value x = b.fmul(pull(op.getInput(), place), b.splat(prepared[op], place.width));
-  return b.fmul(x, load(memoryOf(op.getGain()), place.at(inHead)));
+/// How many ranges of its attention the row has.
+Value KindEmitter::rangesOf(CombineOp op, Value row) {
+  Value position = b.toIndex(read(memoryOf(op.getPositions()), row));
+  return b.add(lastRange(b, position, op.getWindow(), op.getSplit()), 1);
 }
 
 /// For every head the weight of each range: exp(m_r - m) / sum_r exp(m_r - m) l_r.
@@ -113,24 +56,24 @@ void KindEmitter::prepareCombine(CombineOp op, Value row) {
     prepared[op] = allocate({heads * splits}, b.getF32Type());
   Value weights = prepared[op], partials = memoryOf(op.getPartials());
   Type f32 = b.getF32Type();
-  Value position = b.toIndex(read(memoryOf(op.getPositions()), row));
-  Value ranges = b.add(b.div(position, op.getSplit()), 1);
+  Value ranges = rangesOf(op, row);
   b.loop(0, heads, 1, [&](Value head) {
     Value first = b.mul(head, splits);
     auto word = [&](Value range, int64_t offset) {
       Value column = b.add(b.mul(b.add(first, range), headDim + 2), headDim + offset);
       return read(partials, {row, column});
     };
-    Value top = b.loop(b.index(0), ranges, b.index(1), b.constant(f32, -1e30),
+    Value sink = op.getSinks() ? read(memoryOf(op.getSinks()), head) : Value();
+    Value top = b.loop(b.index(0), ranges, b.index(1), sink ? sink : b.constant(f32, -1e30),
                        [&](Value r, ValueRange carried) {
                          return SmallVector<Value>{b.fmax(carried[0], word(r, 0))};
                        })[0];
-    Value total = b.loop(b.index(0), ranges, b.index(1), b.constant(f32, 0.0),
-                         [&](Value r, ValueRange carried) {
-                           Value weight = b.exp(b.fsub(word(r, 0), top));
-                           write(weight, weights, b.add(first, r));
-                           return SmallVector<Value>{b.fma(weight, word(r, 1), carried[0])};
-                         })[0];
+    Value none = sink ? b.exp(b.fsub(sink, top)) : b.constant(f32, 0.0);
+    Value total = b.loop(b.index(0), ranges, b.index(1), none, [&](Value r, ValueRange carried) {
+      Value weight = b.exp(b.fsub(word(r, 0), top));
+      write(weight, weights, b.add(first, r));
+      return SmallVector<Value>{b.fma(weight, word(r, 1), carried[0])};
+    })[0];
     b.loop(b.index(0), ranges, b.index(1), [&](Value r) {
       Value place = b.add(first, r);
       write(b.fdiv(read(weights, place), total), weights, place);
@@ -141,8 +84,7 @@ void KindEmitter::prepareCombine(CombineOp op, Value row) {
 Value KindEmitter::pullCombine(CombineOp op, const Place &place) {
   int64_t headDim = op.getHeadDim(), splits = op.getSplits();
   Value column = at(place.column), head = b.div(column, headDim), dim = b.rem(column, headDim);
-  Value position = b.toIndex(read(memoryOf(op.getPositions()), place.row));
-  Value ranges = b.add(b.div(position, op.getSplit()), 1), first = b.mul(head, splits);
+  Value ranges = rangesOf(op, place.row), first = b.mul(head, splits);
   Value zero = b.constant(vector(b.getF32Type(), place.width), 0.0);
   return b.loop(b.index(0), ranges, b.index(1), zero, [&](Value r, ValueRange carried) {
     Value range = b.add(first, r);
@@ -154,7 +96,8 @@ Value KindEmitter::pullCombine(CombineOp op, const Place &place) {
 }
 
 Value KindEmitter::pullEmbedding(EmbeddingOp op, const Place &place) {
-  Value token = b.toIndex(read(memoryOf(op.getTokens()), place.row));
+  Value token = b.toIndex(read(memoryOf(op.getIndices()), place.row));
+  token = b.add(token, int64_t(op.getOffset()));
   mk_task::WeightOp weight = tiled.lookup(op.getTable());
   if (!weight)
     return load(memoryOf(op.getTable()), place.inRow(token));
@@ -179,8 +122,10 @@ Value KindEmitter::pullEmbedding(EmbeddingOp op, const Place &place) {
 }
 
 Value KindEmitter::pullRope(RopeOp op, const Place &place) {
-  // The place is a group of the unit: A lies in the first half of a head, B in the second.
-  int64_t half = op.getHeadDim() / 2, shift = origin(op.getInput());
+  // The place is a group of the unit: A lies in the first half of what is rotated, B in the second.
+  int64_t half = op.getDistance(), shift = origin(op.getInput());
+  if (!isRotated(op, groups.segment, shift))
+    return pull(op.getInput(), place);
   bool second = place.column + shift == groups.b;
   assert((second || place.column + shift == groups.a) && "rope outside its unit");
   Value low = pull(op.getInput(), place.at(second ? place.column + -half : place.column));
@@ -215,22 +160,8 @@ Value KindEmitter::pull(Value value, Place place) {
                      .Case([&](SliceOp slice) {
                        return pull(slice.getInput(), place.at(place.column + slice.getOffset()));
                      })
-                     .Case([&](AddOp add) {
-                       return b.fadd(pull(add.getLhs(), place), pull(add.getRhs(), place));
-                     })
-                     .Case([&](MulOp mul) {
-                       return b.fmul(pull(mul.getLhs(), place), pull(mul.getRhs(), place));
-                     })
-                     .Case([&](SiluOp silu) { return b.silu(pull(silu.getInput(), place)); })
-                     .Case([&](GluOp glu) {
-                       Value gate = b.silu(pull(glu.getGate(), place));
-                       return b.fmul(gate, pull(glu.getUp(), place));
-                     })
-                     .Case([&](RmsNormOp norm) {
-                       Value scale = b.splat(prepared[norm], place.width);
-                       Value x = b.fmul(pull(norm.getInput(), place), scale);
-                       return b.fmul(x, load(memoryOf(norm.getGain()), place));
-                     })
+                     .Case([&](RmsNormOp norm) { return pullNorm(norm, place); })
+                     .Case([&](LayerNormOp norm) { return pullNorm(norm, place); })
                      .Case([&](HeadNormOp norm) { return pullHeadNorm(norm, place); })
                      .Case([&](SelectRowsOp select) {
                        Value row = b.toIndex(read(memoryOf(select.getRows()), place.row));
@@ -238,7 +169,14 @@ Value KindEmitter::pull(Value value, Place place) {
                      })
                      .Case([&](RopeOp rope) { return pullRope(rope, place); })
                      .Case([&](EmbeddingOp embedding) { return pullEmbedding(embedding, place); })
-                     .Case([&](CombineOp combine) { return pullCombine(combine, place); });
+                     .Case([&](CombineOp combine) { return pullCombine(combine, place); })
+                     .Default([&](Operation *) {
+                       assert(isElementwise(op) && "an op without a value by columns");
+                       SmallVector<Value> columns;
+                       for (Value operand : op->getOperands())
+                         columns.push_back(pull(operand, place));
+                       return makeElementwise(b, op, columns);
+                     });
   // A value of a narrower type is rounded where it is made, whoever reads it.
   if (getElementTypeOrSelf(value.getType()).isBF16())
     result = b.widen(b.toBf16(result, nativeBf16));

@@ -95,6 +95,7 @@ struct GpuBuilder : CodeBuilder {
   Value inverse(Value x) { return special("llvm.nvvm.rcp.approx.ftz.f", x); }
   Value inverseRoot(Value x) { return special("llvm.nvvm.rsqrt.approx.f", x); }
   Value silu(Value x);
+  Value ratio(Value a, Value b) { return fmul(a, inverse(b)); }
   /// Quotient and remainder of two indices below 2^32, which a GPU divides faster.
   std::pair<Value, Value> divide32(Value a, Value b);
   Value addI32(Value a, Value b) { return createOrFold<arith::AddIOp>(a, b); }
@@ -108,8 +109,9 @@ struct GpuBuilder : CodeBuilder {
         TypeRange(type), condition, [&] { return SmallVector<Value>{then()}; },
         [&] { return SmallVector<Value>{otherwise()}; })[0];
   }
-  /// The place after one more slot of a ring of so many.
-  RingPlace next(RingPlace place, int64_t stages);
+  /// The place after one more slot of a ring of so many, or after `count`, at most all of them.
+  RingPlace next(RingPlace place, int64_t stages) { return advance(place, integer(1), stages); }
+  RingPlace advance(RingPlace place, Value count, int64_t stages);
 
 private:
   Value special(StringRef intrinsic, Value x);

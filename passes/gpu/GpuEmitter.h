@@ -32,10 +32,20 @@ struct FragmentPlace {
   Value row, segment, t;
 };
 
+/// Steps of at most kGroupRows tokens have a kernel of their own if there are larger ones: in one
+/// kernel the code for 16 tokens would take registers, and room in the instruction cache, from
+/// them.
+inline bool hasKernelOfFew(OptionsAttr options) { return options.getMaxTokens() > kGroupRows; }
+/// Whether the body of a kind is another one for few tokens.
+inline bool dependsOnRows(mk_task::KindOp kind) { return isa<LinearOp>(kind.getAnchor()); }
+/// The function of a kind's body for steps of at most `most` tokens.
+std::string getBodyName(mk_task::KindOp kind, int64_t most);
+
 class GpuEmitter {
 public:
+  /// `most`: tokens of a step.
   GpuEmitter(GpuBuilder &b, mk_task::ProgramOp program, mk_task::KindOp kind, SharedLayout layout,
-             GpuFrame frame);
+             GpuFrame frame, int64_t most);
 
   /// Where the ring stands after the body, or failure with a diagnostic.
   FailureOr<RingPlace> emit();
@@ -152,6 +162,16 @@ private:
   Value inverseRoot(Value sum, int64_t columns, const APFloat &eps);
   FailureOr<RingPlace> emitHeads();
 
+  // GpuNorms.cpp
+  static SmallVector<Operation *> findNorms(mk_task::KindOp kind);
+  static int64_t normBytes(mk_task::KindOp kind);
+  void sumRows(Value input, function_ref<Value(Value x, Value row)> term,
+               function_ref<void(Value sum, Value row)> finish);
+  void prepareNorms(int64_t partials, int64_t place);
+  /// Sums of rows by warp [warp][row].
+  static constexpr int64_t kPartialBytes = kConsumerWarps * kMaxRows * 4;
+  Value normalize(Operation *op, Value row, Value x, ArrayRef<Value> vectors);
+
   // GpuLinear.cpp
   FailureOr<RingPlace> emitLinear();
   RingPlace emitLinear(LinearOp linear, int64_t groups);
@@ -178,6 +198,7 @@ private:
   SharedLayout layout;
   GpuFrame frame;
   OptionsAttr options;
+  int64_t most; // tokens
   Value thread;
 
   DenseMap<Value, Memory> memory; // kind argument -> memory
@@ -206,6 +227,8 @@ private:
   std::array<Value, 2> accumulators;              // while a unit is stored: both, if used
   DenseMap<Value, std::array<Value, 2>> held;     // rows: their columns of groups A and B
   DenseMap<Operation *, Value> headScales;        // mk.head_norm: 1 / rms of the head
+  DenseMap<Operation *, Value> normStats;         // norms of rows: see prepareNorms
+  int64_t normPartials = 0;
 };
 
 } // namespace mlir::mk

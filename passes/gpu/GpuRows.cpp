@@ -2,6 +2,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // Evaluation by demand: one column for a thread, or the eight of a fragment.
+#include "passes/analysis/Accumulators.h"
+#include "passes/cpu/Elementwise.h"
+#include "passes/cpu/Ranges.h"
 #include "passes/gpu/GpuEmitter.h"
 
 #include "llvm/ADT/TypeSwitch.h"
@@ -34,31 +37,35 @@ Value GpuEmitter::pull(Value value, Value row, Column column) {
           .Case([&](SliceOp slice) {
             return pull(slice.getInput(), row, column + slice.getOffset());
           })
-          .Case([&](AddOp add) {
-            return b.fadd(pull(add.getLhs(), row, column), pull(add.getRhs(), row, column));
-          })
-          .Case([&](MulOp mul) {
-            return b.fmul(pull(mul.getLhs(), row, column), pull(mul.getRhs(), row, column));
-          })
-          .Case([&](SiluOp silu) { return b.silu(pull(silu.getInput(), row, column)); })
-          .Case([&](GluOp glu) {
-            Value gate = b.silu(pull(glu.getGate(), row, column));
-            return b.fmul(gate, pull(glu.getUp(), row, column));
-          })
           .Case([&](SelectRowsOp select) {
             return pull(select.getInput(), readIndex(select.getRows(), row), column);
           })
           .Case([&](HeadNormOp norm) { return pullHeadNorm(norm, row, column); })
           .Case([&](RopeOp rope) { return pullRope(rope, row, column); })
           .Case([&](EmbeddingOp embedding) { return pullEmbedding(embedding, row, column); })
-          .Case([&](CombineOp combine) { return pullCombine(combine, row, column); });
+          .Case([&](CombineOp combine) { return pullCombine(combine, row, column); })
+          .Case<RmsNormOp, LayerNormOp>([&](auto norm) {
+            SmallVector<Value> vectors;
+            for (Value vector : norm->getOperands().drop_front())
+              vectors.push_back(load(memoryOf(vector), row, at(column)));
+            return normalize(norm, row, pull(norm.getInput(), row, column), vectors);
+          })
+          .Default([&](Operation *) {
+            assert(isElementwise(op) && "an op without a value by columns");
+            SmallVector<Value> columns;
+            for (Value operand : op->getOperands())
+              columns.push_back(pull(operand, row, column));
+            return makeElementwise(b, op, columns);
+          });
   if (getElementTypeOrSelf(value.getType()).isBF16())
     result = b.widen(b.toBf16(result, /*native=*/true));
   return result;
 }
 
 Value GpuEmitter::pullRope(RopeOp op, Value row, Column column) {
-  int64_t half = op.getHeadDim() / 2, shift = origin(op.getInput());
+  int64_t half = op.getDistance(), shift = origin(op.getInput());
+  if (!isRotated(op, groups.segment, shift))
+    return pull(op.getInput(), row, column);
   bool second = column + shift == groups.b;
   assert((second || column + shift == groups.a) && "rope outside its unit");
   Value low = pull(op.getInput(), row, second ? column + -half : column);
@@ -81,7 +88,7 @@ std::pair<Value, Value> GpuEmitter::angle(RopeOp op, Value row) {
 }
 
 Value GpuEmitter::pullEmbedding(EmbeddingOp op, Value row, Column column) {
-  Value token = readIndex(op.getTokens(), row);
+  Value token = b.add(readIndex(op.getIndices(), row), int64_t(op.getOffset()));
   mk_task::WeightOp weight = tiled.lookup(op.getTable());
   if (!weight)
     return load(memoryOf(op.getTable()), token, at(column));
@@ -91,22 +98,27 @@ Value GpuEmitter::pullEmbedding(EmbeddingOp op, Value row, Column column) {
   Value tiles = view(places.arena, places.offset, {ShapedType::kDynamic}, {1}, b.getI32Type());
   Value tile = b.wideMul(b.toIndex(b.read(tiles, b.div(token, 4))), mk_task::kAlignment);
   Value elements = view("stream", tile, {ShapedType::kDynamic}, {1}, type.getElementType());
-  Value place = position(at(column), mk_task::Order::fragments);
-  Value segment = b.div(place, 32), inSegment = b.rem(place, 32);
-  Value element = b.add(b.mul(segment, 128), b.add(b.mul(b.rem(token, 4), 32), inSegment));
+  // In a tile bit 3 of a column, its group of K, and bit 5, its segment, have changed places.
+  Value c = at(column), group = b.rem(b.div(c, 8), 2), segment = b.rem(b.div(c, 32), 2);
+  Value inThread = b.add(b.mul(segment, 4), b.add(b.mul(b.rem(b.div(c, 16), 2), 2), b.rem(c, 2)));
+  Value inRow = b.add(b.mul(b.rem(b.div(c, 2), 4), 8), inThread);
+  Value element = b.add(b.add(b.mul(b.div(c, 64), 256), b.mul(group, 128)),
+                        b.add(b.mul(b.rem(token, 4), 32), inRow));
   return b.widen(b.read(elements, element));
 }
 
 /// Joins with the running maximum, some ranges at a time, in ascending order. Ranges that do not
 /// exist are read as the last one that does, and weigh nothing.
 SmallVector<Value> GpuEmitter::joinRanges(CombineOp op, Value row, Value head, int64_t parts,
-                                          function_ref<SmallVector<Value>(Value)> load) {
+                                          function_ref<SmallVector<Value>(Value)> loadSums) {
   int64_t headDim = op.getHeadDim(), splits = op.getSplits();
   const Memory &partials = memoryOf(op.getPartials());
   int64_t pairs = partials.columns() / (headDim + 2) * headDim / 2; // where the scores begin
-  Value last = b.div(readIndex(op.getPositions(), row), op.getSplit());
+  Value last = lastRange(b, readIndex(op.getPositions(), row), op.getWindow(), op.getSplit());
   int64_t together = std::min<int64_t>(kRangesAtOnce, splits);
   SmallVector<Value> init = {b.constant(f32(), -1e30), b.constant(f32(), 0.0)};
+  if (op.getSinks()) // weighs 1 at its own score, and adds nothing to the sums
+    init = {load(memoryOf(op.getSinks()), row, head), b.constant(f32(), 1.0)};
   auto step = [&](Value first, ValueRange carried) {
     SmallVector<Value> tops, weights;
     SmallVector<SmallVector<Value>> sums;
@@ -118,7 +130,7 @@ SmallVector<Value> GpuEmitter::joinRanges(CombineOp op, Value row, Value head, i
         Value pair = loadWords(partials, 2, {row, place});
         for (int64_t e = 0; e < 2; ++e)
           all.push_back(b.create<arith::BitcastOp>(f32(), b.element(pair, e)));
-        all.append(load(b.add(b.mul(head, splits), real)));
+        all.append(loadSums(b.add(b.mul(head, splits), real)));
       }
       return all;
     };
@@ -198,32 +210,10 @@ SmallVector<Value> GpuEmitter::pullFragment(Value value, FragmentPlace place) {
       return pullFragment(linear.getInput(), place);
     return loadFragment(memoryOf(value), place);
   }
-  auto join = [&](Value lhs, Value rhs, function_ref<Value(Value, Value)> body) {
-    SmallVector<Value> result;
-    for (auto [x, y] : llvm::zip_equal(pullFragment(lhs, place), pullFragment(rhs, place)))
-      result.push_back(body(x, y));
-    return result;
-  };
   return llvm::TypeSwitch<Operation *, SmallVector<Value>>(op)
       .Case([&](SliceOp slice) {
         return pullFragment(slice.getInput(),
                             {place.row, b.add(place.segment, slice.getOffset()), place.t});
-      })
-      .Case([&](AddOp add) {
-        return join(add.getLhs(), add.getRhs(), [&](Value x, Value y) { return b.fadd(x, y); });
-      })
-      .Case([&](MulOp mul) {
-        return join(mul.getLhs(), mul.getRhs(), [&](Value x, Value y) { return b.fmul(x, y); });
-      })
-      .Case([&](SiluOp silu) {
-        SmallVector<Value> result = pullFragment(silu.getInput(), place);
-        for (Value &x : result)
-          x = b.silu(x);
-        return result;
-      })
-      .Case([&](GluOp glu) {
-        return join(glu.getGate(), glu.getUp(),
-                    [&](Value x, Value y) { return b.fmul(b.silu(x), y); });
       })
       .Case([&](SelectRowsOp select) {
         return pullFragment(select.getInput(),
@@ -237,5 +227,27 @@ SmallVector<Value> GpuEmitter::pullFragment(Value value, FragmentPlace place) {
         return joinRanges(combine, place.row, head, 8, [&](Value range) {
           return loadFragment(sums, {place.row, b.add(b.mul(range, headDim), dim), place.t});
         });
+      })
+      .Case<RmsNormOp, LayerNormOp>([&](auto norm) {
+        SmallVector<Value> result = pullFragment(norm.getInput(), place);
+        SmallVector<SmallVector<Value>> vectors;
+        for (Value vector : norm->getOperands().drop_front())
+          vectors.push_back(pullFragment(vector, place));
+        for (auto [i, x] : llvm::enumerate(result)) {
+          auto of = llvm::map_to_vector(vectors, [&, i = i](auto &vector) { return vector[i]; });
+          x = normalize(norm, place.row, x, of);
+        }
+        return result;
+      })
+      .Default([&](Operation *) {
+        assert(isElementwise(op) && "an op without a value by fragments");
+        SmallVector<SmallVector<Value>> operands;
+        for (Value operand : op->getOperands())
+          operands.push_back(pullFragment(operand, place));
+        SmallVector<Value> result;
+        for (size_t i = 0; i < operands[0].size(); ++i)
+          result.push_back(makeElementwise(
+              b, op, llvm::map_to_vector(operands, [&](auto &operand) { return operand[i]; })));
+        return result;
       });
 }

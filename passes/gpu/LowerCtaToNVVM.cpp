@@ -66,7 +66,7 @@ struct LowerCtaToNVVM : mk::impl::LowerCtaToNVVMBase<LowerCtaToNVVM> {
         function->setAttr("passthrough",
                           ArrayAttr::get(context, {StringAttr::get(context, "alwaysinline")}));
         function->setAttr("llvm.linkage", LLVM::LinkageAttr::get(context, LLVM::Linkage::Internal));
-      } else if (function.getName() == "mk_main") {
+      } else if (function.getName().starts_with("mk_main")) {
         function.setArgAttr(0, LLVM::LLVMDialect::getByValAttrName(), TypeAttr::get(words));
         function.setArgAttr(0, LLVM::LLVMDialect::getAlignAttrName(),
                             IntegerAttr::get(IntegerType::get(context, 64), 8));

@@ -46,8 +46,9 @@ def LowerGpuKinds : Pass<"mk-lower-gpu-kinds", "::mlir::ModuleOp"> {
   let description = [{
     Writes one `func.func @<kind>(context, instruction, number, worker, step, tokens, rows, ring)` per `mk_task.kind`, beside the
     program; the function gives the ring's next place. A `tiles` kind becomes: fragments of the rows, loaded
-    once from memory to registers; for each tile in the ring tensor core products; sums added across the warps in
-    fixed order; the epilogue, a column a thread. Also sets the program's `scratch`, here all of the shared memory.
+    once from memory to registers; for every two tiles in the ring tensor core products; sums added across the warps in
+    fixed order; the epilogue, a column a thread. If a step may have more than eight tokens, a `tiles` kind also gets a
+    function `@<kind>.8` for steps that do not. Also sets the program's `scratch`, here all of the shared memory.
 
     **Requires** `mk-tile`, `mk-order-columns`, and `mk.target` of a GPU and `mk.options` on the module.
     **Ensures** a function for every kind in arith, math, scf, vector, memref, nvvm and mk_cta.
@@ -97,7 +98,8 @@ def BuildKernel : Pass<"mk-build-kernel", "::mlir::ModuleOp"> {
     CPU: for every step, for every instruction, the waits, the function of its kind, its signal. Its loader warp
     walks the same table, but copies what the instructions read into the ring: tiles of weights, for which it waits for
     nothing but slots, so it runs ahead of the consumers over operators, layers and tokens, and blocks of the cache, for
-    which it waits until the consumers have told of the step. One launch is one generation.
+    which it waits until the consumers have told of the step. One launch is one generation. If a step may have more than
+    eight tokens, a second kernel `@mk_main_8` is for launches whose steps do not: with the functions `@<kind>.8`.
 
     **Requires** `mk-build-table` and `mk-lower-gpu-kinds`. **Ensures** that the program is code: the
     `mk_task.program` is erased.
@@ -158,9 +160,10 @@ def VerifyRing : Pass<"mk-verify-ring", "::mlir::ModuleOp"> {
   let summary = "prove that the consumers of a CTA use what its loader brings";
   let description = [{
     The loader and the consumers of a kernel walk the same table and meet in the ring only: nothing tells a consumer what a
-    slot holds but the order. The pass runs both halves of `@mk_main`, and the functions of kinds that it calls, on numbers
-    alone: loop bounds, fields of instructions and the sizes of a step are known, data is not. It shows, for two steps
-    one after the other and for every number of tokens that a step may have:
+    slot holds but the order. The pass runs both halves of `@mk_main`, and of `@mk_main_8` for steps of at most 8 tokens, if
+    there is one, and the functions of kinds that they call, on numbers alone: loop bounds, fields of instructions and the
+    sizes of a step are known, data is not. It shows, for two steps one after the other and for every number of tokens that
+    a step may have:
 
     1. Use k of the ring, of either half, is of slot k modulo the number of slots, and waits for the phase that belongs to it.
        Before the loader fills a slot it waits for all consumers to have given it back.
@@ -170,8 +173,8 @@ def VerifyRing : Pass<"mk-verify-ring", "::mlir::ModuleOp"> {
 
     The table is taken by the instructions that differ in kind and number of units. Where their units begin and where their
     weights lie is a symbol, so these may be anything. An instruction of attention is taken as it is, and contexts are a
-    choice: those that end before, at and behind the borders of pages and ranges. What a use depends on must be a number: a
-    kernel in which it depends on data is refused.
+    choice: those that end before, at and behind the borders of pages, ranges and windows. What a use depends on must be a
+    number: a kernel in which it depends on data is refused.
 
     **Requires** `mk-build-kernel{keep=true}`. **Ensures** that the `mk_task.program` and every `ring_holds` are gone.
 

@@ -201,10 +201,13 @@ void RingAssembly::release(mk_cta::RingReleaseOp op) {
     address = b.addI32(address, b.create<arith::AndIOp>(bits, zero));
   }
   b.syncWarp();
+  Value who = lane();
+  if (op.getExists())
+    who = b.select(op.getExists(), who, b.integer(kLanes));
   assembly(b, Type(),
            "{ .reg .pred one; setp.eq.u32 one, $1, 0; "
            "@one mbarrier.arrive.shared::cta.b64 _, [$0]; }",
-           "r,r", {address, lane()});
+           "r,r", {address, who});
 }
 
 void RingAssembly::proxyFence(mk_cta::ProxyFenceOp op) {

@@ -245,6 +245,11 @@ LogicalResult RingTrace::runRing(Operation *op) {
   } else if (auto announce = dyn_cast<mk_cta::RingAnnounceOp>(op)) {
     begin(announce.getSlot(), emptySlot, emptyParity).bytes = get(announce.getBytes());
   } else if (auto release = dyn_cast<mk_cta::RingReleaseOp>(op)) {
+    MaybeNumber exists = release.getExists() ? get(release.getExists()) : Number{1};
+    if (!constantOf(exists))
+      return refuse(op, "decides on a use of the ring by what is not a number");
+    if (*exists == Number{0})
+      return success();
     MaybeNumber slot = get(release.getSlot());
     auto last = llvm::find_if(llvm::reverse(uses),
                               [&](const RingUse &use) { return slot && use.slot == slot; });

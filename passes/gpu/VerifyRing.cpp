@@ -22,9 +22,11 @@ struct Step {
 
 class Verifier {
 public:
-  Verifier(func::FuncOp main, mk_task::ProgramOp program, mk_task::TableOp table, RingSlice &slice)
-      : main(main), program(program), table(table), slice(slice), options(getOptions(program)),
-        layout(program, getTarget(program)) {}
+  /// `most`: tokens of a step that `main` takes.
+  Verifier(func::FuncOp main, int64_t most, mk_task::ProgramOp program, mk_task::TableOp table,
+           RingSlice &slice)
+      : main(main), most(most), program(program), table(table), slice(slice),
+        options(getOptions(program)), layout(program, getTarget(program)) {}
   LogicalResult run();
 
 private:
@@ -40,6 +42,7 @@ private:
   InFlightDiagnostic fault(const RingUse &use, size_t number, const Step &step);
 
   func::FuncOp main;
+  int64_t most;
   mk_task::ProgramOp program;
   mk_task::TableOp table;
   RingSlice &slice;
@@ -101,8 +104,13 @@ void Verifier::takeInstructions() {
 /// sorts, and no rows.
 SmallVector<Step> Verifier::steps() {
   SmallVector<int64_t> sorts, few;
-  for (int64_t border : {int64_t(0), options.getPage(), options.getSplit(), 2 * options.getSplit(),
-                         options.getMaxLength()})
+  SmallVector<int64_t> borders = {0, options.getPage(), options.getSplit(), 2 * options.getSplit(),
+                                  options.getMaxLength()};
+  for (mk_task::KindOp kind : kindsOf(program, table))
+    if (auto attend = dyn_cast<AttendOp>(kind.getAnchor()); attend && attend.getWindow())
+      for (int64_t ranges : {0, 1}) // where windows leave a position, and a range
+        borders.push_back(attend.getWindow() + ranges * options.getSplit());
+  for (int64_t border : borders)
     for (int64_t position : {border - 1, border, border + 1})
       if (position >= 0 && position < options.getMaxLength() &&
           !llvm::is_contained(sorts, position)) {
@@ -111,7 +119,7 @@ SmallVector<Step> Verifier::steps() {
           few.push_back(position);
       }
   SmallVector<Step> result;
-  for (int64_t tokens = 1; tokens <= options.getMaxTokens(); ++tokens) {
+  for (int64_t tokens = 1; tokens <= most; ++tokens) {
     Step step{tokens, std::min(tokens, options.getMaxRows()), {}};
     for (int64_t t = 0; t < tokens; ++t)
       step.positions.push_back(few[(t + tokens) % few.size()]);
@@ -265,12 +273,15 @@ namespace {
 struct VerifyRing : mk::impl::VerifyRingBase<VerifyRing> {
   void runOnOperation() override {
     ModuleOp module = getOperation();
-    auto main = module.lookupSymbol<func::FuncOp>("mk_main");
     RingSlice slice(module);
     for (auto program : llvm::make_early_inc_range(module.getOps<mk_task::ProgramOp>())) {
-      for (auto table : program.getOps<mk_task::TableOp>())
-        if (main && failed(Verifier(main, program, table, slice).run()))
-          return signalPassFailure();
+      int64_t most = getOptions(program).getMaxTokens();
+      auto few = "mk_main_" + std::to_string(kGroupRows);
+      for (auto [name, tokens] : {std::pair(std::string("mk_main"), most), {few, kGroupRows}})
+        for (auto table : program.getOps<mk_task::TableOp>())
+          if (auto main = module.lookupSymbol<func::FuncOp>(name);
+              main && failed(Verifier(main, tokens, program, table, slice).run()))
+            return signalPassFailure();
       program.erase();
     }
     module.walk([](mk_cta::RingHoldsOp op) { op.erase(); });

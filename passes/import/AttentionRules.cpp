@@ -3,8 +3,8 @@
 
 // The custom operator that the importer puts in place of every attention:
 // torch.mk.attention(q [1,H,N,D], k [1,KH,N,D], v [1,KH,N,D], positions [N], slots [N], layer,
-// scale, window, softcap)
-// -> [1,N,H,D]
+// scale, window, softcap, sinks [H] or none)
+// -> [1,N,H,D]; the window is 0 and the softcap 0.0 where there is none
 
 #include "passes/import/Conversion.h"
 
@@ -19,6 +19,8 @@ struct Heads {
 
 static std::optional<Heads> readHeads(Conversion &conversion, Value operand) {
   Meaning heads = conversion.get(operand);
+  if (std::optional<Meaning> gathered = conversion.gather(heads, false, operand.getLoc()))
+    heads = *gathered;
   Axes &axes = heads.view.axes;
   if (heads.kind != Kind::Rows || heads.view.domain || axes.size() != 4 || !axes[0].isUnit() ||
       axes[1].isRow() || !axes[2].isRow() || axes[3].isRow()) {
@@ -32,7 +34,7 @@ static std::optional<Heads> readHeads(Conversion &conversion, Value operand) {
 static bool isInput(Conversion &conversion, Value operand, StringRef name) {
   Meaning meaning = conversion.get(operand);
   return meaning.kind == Kind::Indices && meaning.view.value == conversion.getInput(name) &&
-         meaning.view.axes.size() == 1;
+         meaning.number == 0 && meaning.view.axes.size() == 1;
 }
 
 static std::optional<Meaning> attend(Conversion &conversion, Operation *op) {
@@ -58,12 +60,20 @@ static std::optional<Meaning> attend(Conversion &conversion, Operation *op) {
                         softcap = readNumber(op->getOperand(8));
   if (!layer || !scale || !window || !softcap)
     return refuse("the layer, scale, window and softcap must be constants");
-  if (*window != 0)
-    return refuse("attention over a window of " + Twine(*window) + " positions");
-  if (*softcap != 0)
-    return refuse("attention scores with softcap " + Twine(std::to_string(*softcap)));
+  if (*window < 0 || *softcap < 0)
+    return refuse("the window and softcap must not be negative");
+  bool hasSinks = !isNone(op->getOperand(9));
+  Meaning sinks = conversion.get(op->getOperand(9));
+  if (hasSinks && (sinks.kind != Kind::Vector || sinks.view.axes.size() != 1 ||
+                   sinks.view.axes[0].size != query->count))
+    return refuse("the sinks must be a parameter with one number for each query head");
   if (!conversion.claimLayer(*layer))
     return refuse("layer " + Twine(*layer) + " already has a cache");
+
+  // A product of query and key does not depend on the order of their columns.
+  if (query->meaning.view.evenFirst != keys->meaning.view.evenFirst)
+    return refuse("the query and the keys must be rotated alike");
+  query->meaning.view.evenFirst = keys->meaning.view.evenFirst = false;
 
   Location location = op->getLoc();
   Value queryRows = conversion.getPlainRows(query->meaning, location);
@@ -77,11 +87,13 @@ static std::optional<Meaning> attend(Conversion &conversion, Operation *op) {
   Value cache = conversion.create<KvCacheOp>(location, cacheType, conversion.getI64(*layer));
   cache = conversion.create<KvAppendOp>(location, cacheType, cache, keyRows, valueRows, positions,
                                         slots);
-  Value result = conversion.create<AttentionOp>(location, queryRows.getType(), queryRows, cache,
-                                                positions, slots, conversion.getF64(*scale));
+  Value sinkOfHead = hasSinks ? conversion.getWeight(sinks, location) : Value();
+  Value result = conversion.create<AttentionOp>(
+      location, queryRows.getType(), queryRows, cache, positions, slots, sinkOfHead,
+      conversion.getF64(*scale), conversion.getI64(*window), conversion.getF64(*softcap));
   Axes axes = {Axis::unit(), Axis::row(), Axis::columns(query->count, query->size),
                Axis::columns(query->size, 1)};
   return conversion.makeRows(result, axes, Value());
 }
 
-void mk::addAttentionRules(Rules &rules) { rules.add("torch.mk.attention", 9, attend); }
+void mk::addAttentionRules(Rules &rules) { rules.add("torch.mk.attention", 10, attend); }

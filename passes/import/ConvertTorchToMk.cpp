@@ -26,8 +26,10 @@ static Rules makeRules() {
   addPartRules(rules);
   addCastRules(rules);
   addNormRules(rules);
+  addLayerNormRules(rules);
   addRopeTableRules(rules);
   addRopeRules(rules);
+  addHalfRotationRules(rules);
   addElementwiseRules(rules);
   addLookupRules(rules);
   addLinearRules(rules);

@@ -14,15 +14,17 @@ enum class Kind {
   Refused, // its operator has no conversion: already reported
 
   Rows,      // `view`
-  Indices,   // `view` of one of the step's inputs
-  Vector,    // the parameter or buffer `weight`; `view` has one column axis
-  Matrix,    // the parameter or buffer `weight`
+  Indices,   // `view` of one of the step's inputs, plus `number`
+  Vector,    // the parameter or buffer `weight` plus `number`; `view` has one column axis
+  Matrix,    // the parameter or buffer `weight`, or its transpose
   Positions, // `view` of the input `positions`, as floating point
 
-  Square,     // x * x
-  MeanSquare, // mean over x's last axis of x * x, plus `number`
+  Mean,       // mean over x's last axis of x
+  Centered,   // x - Mean
+  Square,     // x * x; of a `centered` piece c * c instead, c = x - Mean
+  MeanSquare, // mean over x's last axis of Square, plus `number`
   InverseRms, // 1 / sqrt(MeanSquare)
-  Normalized, // x * InverseRms
+  Normalized, // x * InverseRms, or c * InverseRms
 
   Silu, // x / (1 + exp(-x))
 
@@ -31,28 +33,42 @@ enum class Kind {
   Sine,          // `number` times the sine of Angles
   Negated,       // -x
   RotatedHalves, // concat(-second half of x, first half of x)
+  RotatedPairs,  // of each two neighbouring columns of x minus the second and the first
   TimesCosine,   // x * Cosine
-  TimesSine,     // RotatedHalves(x) * Sine
+  TimesSine,     // RotatedHalves(x) * Sine, or RotatedPairs(x) * Sine
+  PartRotated,   // TimesCosine + TimesSine, x only some columns of each head
+
+  HalfTimesCosine, // x, half of a head, * Cosine
+  HalfTimesSine,   // x, half of a head, * Sine
+  TurnedFirst,     // HalfTimesCosine(x) - HalfTimesSine of the half behind it
+  TurnedSecond,    // HalfTimesCosine(x) + HalfTimesSine of the half before it
 };
+
+/// How the frequencies stand along the last axis of a table, and so which columns are partners.
+enum class Pairs { None, Halves, Neighbours };
 
 struct Meaning {
   Kind kind = Kind::Refused;
   RowView view;
   StringAttr weight;
   double number = 0;
-  /// Angles, Cosine, Sine: the last axis holds the frequencies twice, one copy after the other.
-  bool doubled = false;
+  bool transposed = false; // Matrix
+  bool centered = false;   // Square, MeanSquare, InverseRms, Normalized
+  /// Angles, Cosine, Sine: the last axis holds the frequencies twice, one copy after the other or
+  /// one number after the other. What is rotated: the same of its columns.
+  Pairs pairs = Pairs::None;
 
   /// The tensor's own axes; those of `view` except where the last axis was reduced.
   Axes getAxes() const {
     Axes axes = view.axes;
-    if (kind == Kind::MeanSquare || kind == Kind::InverseRms)
+    if (kind == Kind::Mean || kind == Kind::MeanSquare || kind == Kind::InverseRms)
       axes.back() = Axis::unit();
     return axes;
   }
   bool operator==(const Meaning &other) const {
     return kind == other.kind && view == other.view && weight == other.weight &&
-           number == other.number && doubled == other.doubled;
+           number == other.number && transposed == other.transposed && centered == other.centered &&
+           pairs == other.pairs;
   }
 };
 

@@ -26,6 +26,12 @@ std::optional<bool> mk::readBool(Value value) {
   return attr ? std::optional(attr.getValue()) : std::nullopt;
 }
 
+std::optional<StringRef> mk::readString(Value value) {
+  Operation *op = definedBy(value, "torch.constant.str");
+  auto attr = op ? op->getAttrOfType<StringAttr>("value") : StringAttr();
+  return attr ? std::optional(attr.getValue()) : std::nullopt;
+}
+
 std::optional<double> mk::readNumber(Value value) {
   if (std::optional<int64_t> number = readInt(value))
     return double(*number);

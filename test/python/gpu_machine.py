@@ -9,14 +9,16 @@ cores) becomes a call; loads, stores, addresses and arithmetic are compiled for 
 from __future__ import annotations
 
 import ctypes
+import functools
 import re
 import subprocess
 from pathlib import Path
 from typing import Any
 
 from fake_cuda import FakeCuda
-from mk.compiler.driver import Lowering
+from mk.compiler.driver import Lowering, kernels_of
 from mk.compiler.options import Options
+from mk.compiler.ptxas import Report
 from mk.compiler.target import find_target
 from mk.ir import Module
 from mk.program import Program
@@ -208,13 +210,16 @@ class GpuMachine:
     def __init__(self, text: str, options: Options, folder: Path) -> None:
         lowering = Lowering(text, options, None)
         lowering.to("llvm")
-        text = lowering.module.text(locations=False)
-        self._library = library(text, folder)
+        text_of_kernels = lowering.module.text(locations=False)
+        self._library = library(text_of_kernels, folder)
         assert lowering._plan is not None
         manifest, arrays = lowering._plan
         shared = manifest["arenas"]["scratch"]
-        threads = threads_of(text)
-        manifest["gpu"] = {"threads": threads, "shared": shared, "registers": 0, "spills": 0}
+        threads = threads_of(text_of_kernels)
+        mains = re.findall(r"@(mk_main\w*)\(%", text_of_kernels)
+        reports = [Report(name=name, threads=threads, registers=0, spills=0) for name in mains]
+        kernels = kernels_of(reports, manifest)
+        manifest["gpu"] = {"threads": threads, "shared": shared, "kernels": kernels}
         self.program = Program(manifest, dict(arrays), b"a cubin")
         self._shape = (manifest["target"]["workers"], threads, shared)
         self.seed = 0  # of the order in which threads run
@@ -223,7 +228,7 @@ class GpuMachine:
         pointer, number = ctypes.c_uint64, ctypes.c_int64
         self.cuda = FakeCuda(
             {
-                "mk_main": (self._main, [words]),
+                **{name: (functools.partial(self._main, name), [words]) for name in mains},
                 "mk_pack": (self._library.mk_pack, [pointer] * 4 + [number] * 4),
                 "mk_random": (self._library.mk_random, [pointer, number, number, ctypes.c_float]),
             }
@@ -231,9 +236,9 @@ class GpuMachine:
         major, minor = divmod(int(re.sub(r"\D", "", options.target)), 10)
         self.cuda.attributes |= {"sms": self._shape[0], "shared": shared, "major": major, "minor": minor}
 
-    def _main(self, words: list[int]) -> None:
+    def _main(self, name: str, words: list[int]) -> None:
         context = (ctypes.c_uint64 * len(words))(*words)
-        kernel = ctypes.cast(self._library.mk_main, ctypes.c_void_p)
+        kernel = ctypes.cast(self._library[name], ctypes.c_void_p)
         self.seed += 1
         fault = self._library.gpu_launch(kernel, ctypes.addressof(context), *self._shape, self.seed)
         if fault is not None:

@@ -48,6 +48,17 @@ def tiny_qwen3(*, tied: bool = False, seed: int = 0, **config: Any) -> Any:
     return randomize(Qwen3ForCausalLM(Qwen3Config(**{**TINY, "tie_word_embeddings": tied, **config})), seed)
 
 
+def tiny(architecture: str, *, seed: int = 0, **config: Any) -> Any:
+    """A causal model of any architecture, of the same sizes where its config has their names."""
+    import transformers
+
+    fields: dict[str, Any] = {name: value for name, value in TINY.items() if name != "head_dim"}
+    made = getattr(transformers, {"Gemma3": "Gemma3Text"}.get(architecture, architecture) + "Config")
+    head = "LMHeadModel" if architecture == "GPT2" else "ForCausalLM"
+    config = {"pad_token_id": 0, **fields, **config}
+    return randomize(getattr(transformers, architecture + head)(made(**config)), seed)
+
+
 def randomize(model: Any, seed: int = 0) -> Any:
     """Fills the parameters: matrices so that activations keep their size, vectors (norms, biases) in 0.5 .. 1.5."""
     import torch

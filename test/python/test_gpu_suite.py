@@ -100,7 +100,8 @@ def test_a_program_with_a_broken_ring_differs_in_its_code_alone(name: str, place
     made, right = mk.load(place / f"{name}.mkp"), mk.load(place / "model.mkp")
     assert made.code.startswith(b"\x7fELF") and len(made.code) < len(right.code)
     assert (made.arrays["table"] == right.arrays["table"]).all()
-    assert made.manifest["gpu"] is not None and made.manifest["gpu"]["spills"] == 0
+    assert made.manifest["gpu"] is not None
+    assert not any(kernel["spills"] for kernel in made.manifest["gpu"]["kernels"])
 
 
 # --------------------------------------------------------------------------------------------------- what must not pass

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import ml_dtypes
@@ -89,6 +90,50 @@ def test_rms_norm() -> None:
     )
 
 
+def test_layer_norm_and_a_norm_without_gain() -> None:
+    x, gain, bias = rows(4, 32) + 3, RNG.uniform(0.5, 1.5, 32).astype(np.float32), rows(1, 32)[0]
+    body = """%g = mk.weight @gain view<shape = [32], plus = 1.0> : tensor<32xf32>
+      %b = mk.weight @bias : tensor<32xf32>
+      %n = mk.layer_norm %a gain %g bias %b {eps = 1.0e-2 : f64}
+        : (tensor<?x32xf32>, tensor<32xf32>, tensor<32xf32>) -> tensor<?x32xf32>
+      %y = mk.rms_norm %n {eps = 1.0e-2 : f64} : (tensor<?x32xf32>) -> tensor<?x32xf32>
+      return %y : tensor<?x32xf32>"""
+    found = run("tensor<?x32xf32> -> tensor<?x32xf32>", body, x, weights={"gain": gain, "bias": bias})
+    wide = x.astype(np.float64)
+    normed = (wide - wide.mean(1, keepdims=True)) / np.sqrt(wide.var(1, keepdims=True) + 1e-2)
+    normed = normed * (1.0 + gain) + bias
+    expected = normed / np.sqrt(np.square(normed).mean(1, keepdims=True) + 1e-2)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_view_takes_rows_of_the_transpose() -> None:
+    x, tensor = rows(3, 4), rows(4, 12)
+    body = """%w = mk.weight @w view<shape = [4, 12], transposed = true, offset = 1, sizes = [2, 2], strides = [6, 2]>
+        : tensor<4x4xf32>
+      %y = mk.linear %a, [%w] : (tensor<?x4xf32>, tensor<4x4xf32>) -> tensor<?x4xf32>
+      return %y : tensor<?x4xf32>"""
+    found = run("tensor<?x4xf32> -> tensor<?x4xf32>", body, x, weights={"w": tensor})
+    np.testing.assert_allclose(found, x @ tensor[:, [1, 3, 7, 9]], atol=1e-5)
+
+
+def test_a_part_of_each_head_is_rotated() -> None:
+    x, frequencies = rows(2, 16), np.array([1, 0.1], np.float32)
+    turn = np.exp(1j * np.outer([3, 40], frequencies))
+    for partner, low, high in ((0, [0, 1], [2, 3]), (4, [0, 1], [4, 5])):
+        body = f"""%f = mk.weight @f : tensor<2xf32>
+          %y = mk.rope %a, %positions, %f {{head_dim = 8 : i64, partner = {partner} : i64}}
+            : (tensor<?x16xf32>, tensor<?xi32>, tensor<2xf32>) -> tensor<?x16xf32>
+          return %y : tensor<?x16xf32>"""
+        request = ([0, 0], [3, 40], [0, 0], [0, 1])
+        found = run(
+            "tensor<?x16xf32> -> tensor<?x16xf32>", body, x, weights={"f": frequencies}, request=request
+        )
+        expected = x.reshape(2, 2, 8).copy()
+        turned = (expected[..., low] + 1j * expected[..., high]) * turn[:, None]
+        expected[..., low], expected[..., high] = turned.real, turned.imag
+        np.testing.assert_allclose(found, expected.reshape(2, 16), atol=1e-5)
+
+
 def test_head_norm_is_a_norm_of_each_head() -> None:
     x, gain = rows(4, 32), RNG.uniform(0.5, 1.5, 8).astype(np.float32)
     body = """%g = mk.weight @gain : tensor<8xf32>
@@ -168,13 +213,34 @@ SPLIT = """%p = mk.attend %a, %d, %positions, %slots {{scale = 0.3 : f64, split 
   : (tensor<?x64xf32>, {cache}, tensor<?xi32>, tensor<?xi32>) -> tensor<?x1152xf32>
 %y = mk.combine %p, %positions {{head_dim = 16 : i64, split = 4 : i64, splits = 16 : i64}}
   : (tensor<?x1152xf32>, tensor<?xi32>) -> tensor<?x64xf32>"""
+SINKS = "%sinks = mk.weight @sinks : tensor<4xf32>\n"
+FULL = """%y = mk.attention %a, %d, %positions, %slots, %sinks
+  {{scale = 0.3 : f64, window = 7 : i64, softcap = 0.5 : f64}}
+  : (tensor<?x64xf32>, {cache}, tensor<?xi32>, tensor<?xi32>, tensor<4xf32>) -> tensor<?x64xf32>"""
+FULL_SPLIT = """%p = mk.attend %a, %d, %positions, %slots
+  {{scale = 0.3 : f64, split = 4 : i64, splits = 3 : i64, window = 7 : i64, softcap = 0.5 : f64}}
+  : (tensor<?x64xf32>, {cache}, tensor<?xi32>, tensor<?xi32>) -> tensor<?x216xf32>
+%y = mk.combine %p, %positions, %sinks {{head_dim = 16 : i64, split = 4 : i64, splits = 3 : i64, window = 7 : i64}}
+  : (tensor<?x216xf32>, tensor<?xi32>, tensor<4xf32>) -> tensor<?x64xf32>"""
 
 
 @pytest.mark.parametrize("type", ["f32", "bf16"])
-@pytest.mark.parametrize("tail", [WHOLE, SPLIT], ids=["whole", "split"])
-def test_attention_over_ragged_steps(type: str, tail: str) -> None:
+@pytest.mark.parametrize(
+    ("tail", "window", "softcap", "sinks"),
+    [
+        (WHOLE, 0, 0, None),
+        (SPLIT, 0, 0, None),
+        (SINKS + FULL, 7, 0.5, (0.5, -1, 2, 0)),
+        (SINKS + FULL_SPLIT, 7, 0.5, (0.5, -1, 2, 0)),
+    ],
+    ids=["whole", "split", "window-softcap-sinks", "window-softcap-sinks-split"],
+)
+def test_attention_over_ragged_steps(
+    type: str, tail: str, window: int, softcap: float, sinks: tuple[float, ...] | None
+) -> None:
     stored = bf16 if type == "bf16" else np.asarray
-    interpreter = Interpreter(attention_module(type, tail), {}, max_sequences=4, max_length=64)
+    weights = {} if sinks is None else {"sinks": np.array(sinks, np.float32)}
+    interpreter = Interpreter(attention_module(type, tail), weights, max_sequences=4, max_length=64)
     history: dict[int, list[tuple[Array, Array]]] = {}
     for request in ragged_steps(np.random.default_rng(3), 16, 4, 64):
         _, positions, slots, _ = request
@@ -183,14 +249,15 @@ def test_attention_over_ragged_steps(type: str, tail: str) -> None:
         for n, slot in enumerate(slots):
             history.setdefault(slot, []).append((stored(keys[n]), stored(values[n])))
         for n, (slot, position) in enumerate(zip(slots, positions, strict=True)):
-            past = history[slot][: position + 1]
+            past = history[slot][max(0, position + 1 - window) if window else 0 : position + 1]
             for head in range(4):
                 kv = slice(16 * (head // 2), 16 * (head // 2) + 16)
                 scores = [0.3 * stored(query[n, 16 * head : 16 * head + 16]) @ key[kv] for key, _ in past]
-                weights = np.exp(np.array(scores, np.float64))
-                expected = sum(
-                    w * value[kv] for w, (_, value) in zip(weights / weights.sum(), past, strict=True)
-                )
+                if softcap:
+                    scores = [softcap * math.tanh(score / softcap) for score in scores]
+                shares = np.exp(np.array(scores, np.float64))
+                total = shares.sum() + (0 if sinks is None else math.exp(sinks[head]))
+                expected = sum(w * value[kv] for w, (_, value) in zip(shares / total, past, strict=True))
                 np.testing.assert_allclose(result[n, 16 * head : 16 * head + 16], expected, atol=1e-5)
 
 

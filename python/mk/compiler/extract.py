@@ -27,6 +27,7 @@ from mk.compiler.options import Options
 from mk.compiler.target import Target as Machine
 from mk.errors import CompileError
 from mk.ir import Attribute, Module, Operation, native
+from mk.view import make_view
 
 Array = np.ndarray[Any, Any]
 ENTRY = "mk_main"  # what mk-build-main calls the function
@@ -163,6 +164,10 @@ def _weight(op: Operation, names: native.AbiText) -> Weight:
     return Weight(
         name=attributes["sym_name"],
         sources=[str(name) for name in attributes["sources"]],
+        views=[
+            make_view(view.fields) if isinstance(view, Attribute) else None
+            for view in attributes.get("views", [None] * len(attributes["sources"]))
+        ],
         layout=names["layouts"][attributes["layout"]],
         shape=[size or 0 for size in attributes["type"].shape],
         dtype=attributes["type"].dtype.name,
@@ -187,11 +192,13 @@ def _segment(segment: Attribute) -> Segment:
 
 def _kind(op: Operation, names: native.AbiText) -> Kind:
     attributes = op.attributes
+    attends = [inner for inner in op.regions[0].blocks[0] if inner.name == "mk.attend"]
     return Kind(
         name=attributes["sym_name"],
         kind_class=names["kind_classes"][attributes["kind_class"]],
         domain=names["domains"][attributes["domain"]],
         units=_required(op, "units", "mk-tile"),
+        window=attends[0].attributes.get("window", 0) if attends else 0,
     )
 
 

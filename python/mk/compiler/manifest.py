@@ -22,9 +22,11 @@ those of the symbols in the `mk_task` dump, without the `@`.
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
-FORMAT = 4  # grows when a field changes its meaning or goes away
+from mk.view import View
+
+FORMAT = 5  # grows when a field changes its meaning or goes away
 
 
 class Target(TypedDict):
@@ -39,13 +41,21 @@ class Target(TypedDict):
     bandwidth: int  # GB/s, an estimate
 
 
+class Kernel(TypedDict):
+    """A kernel that runs the table, and what ptxas says of it."""
+
+    name: str
+    tokens: int  # the most of a step
+    registers: int  # of a thread
+    spills: int  # bytes of registers that a thread keeps in memory
+
+
 class Gpu(TypedDict):
-    """How the kernel is launched, and what ptxas says of it."""
+    """How a kernel is launched. Of `kernels`, in ascending order of `tokens`, the first that takes a step's is."""
 
     threads: int  # of a CTA
     shared: int  # bytes of dynamic shared memory of a CTA
-    registers: int  # of a thread
-    spills: int  # bytes of registers that a thread keeps in memory
+    kernels: list[Kernel]
 
 
 class Sizes(TypedDict):
@@ -105,7 +115,8 @@ class Segment(TypedDict):
 
 
 class Weight(TypedDict):
-    """A tensor as it lies in memory: the rows of all `sources`, one below the other, rounded to `dtype`.
+    """A tensor as it lies in memory: the rows of all `sources` seen through their `views`, one below the other,
+    rounded to `dtype`.
 
     * layout `rows`: row-major at byte `offset` of the parameter arena; rank 1 is a vector.
     * layout `fragments` (GPU): like `rows`, each row filled up with zeros to a multiple of 32 columns, and these 32
@@ -120,6 +131,7 @@ class Weight(TypedDict):
 
     name: str
     sources: list[str]  # names in the state dict, or of the package's constants
+    views: list[View | None]  # of each source: how it is seen, None: as it is
     layout: str  # "tiles", "rows" or "fragments"
     shape: list[int]
     dtype: str  # "float32" or "bfloat16"
@@ -151,6 +163,7 @@ class Kind(TypedDict):
     kind_class: str  # "tiles", "columns", "attend" or "serial"
     domain: str
     units: int
+    window: NotRequired[int]  # of the class "attend": positions that a token sees at most, 0: all
 
 
 class Family(TypedDict):

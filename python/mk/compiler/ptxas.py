@@ -17,8 +17,10 @@ from mk.errors import CompileError
 
 
 class Report(TypedDict):
-    """What ptxas says of `mk_main`: threads of a CTA, registers of one, bytes it keeps in memory for want of more."""
+    """What ptxas says of a kernel: registers of a thread, and bytes that it keeps in memory for want of more; and the
+    threads of a CTA, which the PTX states."""
 
+    name: str
     threads: int
     registers: int
     spills: int
@@ -38,8 +40,8 @@ def find_ptxas() -> Path:
     raise CompileError("no ptxas to assemble code for a gpu: pip install nvidia-cuda-nvcc")
 
 
-def assemble(ptx: str, architecture: str) -> tuple[bytes, Report]:
-    """The cubin of a program's PTX for an architecture such as "sm_90a", and the report on its kernel."""
+def assemble(ptx: str, architecture: str) -> tuple[bytes, list[Report]]:
+    """The cubin of a program's PTX for an architecture such as "sm_90a", and the reports on its kernels."""
     with tempfile.TemporaryDirectory(prefix="mk-ptxas-") as folder:
         source, target = Path(folder) / "program.ptx", Path(folder) / "program.cubin"
         source.write_text(ptx)
@@ -48,16 +50,25 @@ def assemble(ptx: str, architecture: str) -> tuple[bytes, Report]:
         if run.returncode:
             said = " ".join((run.stderr or run.stdout).replace(f"ptxas {source}", "").split())
             raise CompileError(f"ptxas refuses the generated code: {said[:600].removeprefix(', ')}")
-        return target.read_bytes(), _report(ptx, run.stderr)
+        return target.read_bytes(), _reports(ptx, run.stderr)
 
 
-def _report(ptx: str, text: str) -> Report:
-    threads = re.search(r"\.entry mk_main\b[^{]*?\.maxntid (\d+)", ptx)
-    part = text.partition("Compiling entry function 'mk_main'")[2].partition("Compiling entry function")[0]
-    spills = re.search(r"(\d+) bytes spill stores, (\d+) bytes spill loads", part)
-    registers = re.search(r"Used (\d+) registers", part)
-    if not threads or not spills or not registers:
-        raise CompileError(f"ptxas did not report on the kernel: {text.strip()[:600]}")
-    return Report(
-        threads=int(threads[1]), registers=int(registers[1]), spills=int(spills[1]) + int(spills[2])
-    )
+def _reports(ptx: str, text: str) -> list[Report]:
+    found = []
+    for part in text.split("Compiling entry function '")[1:]:
+        name = part.partition("'")[0]
+        threads = re.search(rf"\.entry {name}\b[^{{]*?\.maxntid (\d+)", ptx)
+        spills = re.search(r"(\d+) bytes spill stores, (\d+) bytes spill loads", part)
+        registers = re.search(r"Used (\d+) registers", part)
+        if threads and spills and registers:
+            found.append(
+                Report(
+                    name=name,
+                    threads=int(threads[1]),
+                    registers=int(registers[1]),
+                    spills=int(spills[1]) + int(spills[2]),
+                )
+            )
+    if not found:
+        raise CompileError(f"ptxas did not report on the kernels: {text.strip()[:600]}")
+    return found

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -61,13 +62,13 @@ def meaning(name: str) -> Callable[[Meaning], Meaning]:
 
 @meaning("mk.weight")
 def weight(step: Step, op: Operation, operands: list[Any], above: Environment) -> Sequence[Runtime]:
-    return [step.weights.get([op.attributes["source"]], op.results[0].type)]
+    return [step.weights.get([op.attributes["source"]], op.results[0].type, [op.attributes.get("view")])]
 
 
 @meaning("mk.embedding")
 def embedding(step: Step, op: Operation, operands: list[Any], above: Environment) -> Sequence[Runtime]:
-    table, tokens = operands
-    return [table[tokens].astype(np.float32)]
+    table, indices = operands
+    return [table[indices + op.attributes.get("offset", 0)].astype(np.float32)]
 
 
 @meaning("mk.linear")
@@ -97,9 +98,20 @@ def multiply(rows: Array, matrix: Array) -> Array:
 
 @meaning("mk.rms_norm")
 def rms_norm(step: Step, op: Operation, operands: list[Any], above: Environment) -> Sequence[Runtime]:
-    x, gain = operands
+    x, *gain = operands
     mean = np.mean(x * x, axis=1, keepdims=True, dtype=np.float32)
-    return [x / np.sqrt(mean + np.float32(op.attributes["eps"])) * gain]
+    return [x / np.sqrt(mean + np.float32(op.attributes["eps"])) * (gain[0] if gain else np.float32(1))]
+
+
+@meaning("mk.layer_norm")
+def layer_norm(step: Step, op: Operation, operands: list[Any], above: Environment) -> Sequence[Runtime]:
+    x, *vectors = operands
+    _, has_gain, has_bias = op.attributes["operandSegmentSizes"]
+    gain = vectors.pop(0) if has_gain else np.float32(1)
+    bias = vectors.pop(0) if has_bias else np.float32(0)
+    centered = x - np.mean(x, axis=1, keepdims=True, dtype=np.float32)
+    variance = np.mean(centered * centered, axis=1, keepdims=True, dtype=np.float32)
+    return [centered / np.sqrt(variance + np.float32(op.attributes["eps"])) * gain + bias]
 
 
 @meaning("mk.head_norm")
@@ -116,8 +128,12 @@ def rope(step: Step, op: Operation, operands: list[Any], above: Environment) -> 
     angles = (positions[:, None].astype(np.float32) * frequencies)[:, None, :]
     scale = np.float32(op.attributes.get("scale", 1.0))
     cos, sin = np.cos(angles) * scale, np.sin(angles) * scale
-    low, high = np.split(x.reshape(len(x), -1, op.attributes["head_dim"]), 2, axis=2)
-    return [np.concatenate([low * cos - high * sin, high * cos + low * sin], axis=2).reshape(x.shape)]
+    heads = x.reshape(len(x), -1, op.attributes["head_dim"])
+    pairs, result = len(frequencies), heads.copy()
+    apart = op.attributes.get("partner", 0) or pairs
+    low, high = heads[..., :pairs], heads[..., apart : apart + pairs]
+    result[..., :pairs], result[..., apart : apart + pairs] = low * cos - high * sin, high * cos + low * sin
+    return [result.reshape(x.shape)]
 
 
 @meaning("mk.select_rows")
@@ -133,32 +149,34 @@ def slice_columns(step: Step, op: Operation, operands: list[Any], above: Environ
     return [operands[0][:, offset : offset + columns]]
 
 
-@meaning("mk.add")
-def add(step: Step, op: Operation, operands: list[Any], above: Environment) -> Sequence[Runtime]:
-    return [operands[0] + operands[1]]
+_erf = np.vectorize(math.erf, otypes=[np.float64])
+# The elementwise ops: columns of the operands, and the number of `mk.scale` and `mk.shift`.
+ELEMENTWISE: dict[str, Callable[..., Array]] = {
+    "mk.add": lambda a, b: a + b,
+    "mk.sub": lambda a, b: a - b,
+    "mk.mul": lambda a, b: a * b,
+    "mk.div": lambda a, b: a / b,
+    "mk.scale": lambda x, number: x * number,
+    "mk.shift": lambda x, number: x + number,
+    "mk.exp": lambda x: np.exp(x),
+    "mk.tanh": lambda x: np.tanh(x),
+    "mk.sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "mk.relu": lambda x: np.maximum(x, 0),
+    "mk.silu": lambda x: x / (1 + np.exp(-x)),
+    "mk.gelu": lambda x: x / 2 * (1 + _erf(x / math.sqrt(2))),
+    "mk.gelu_tanh": lambda x: x / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
+    "mk.glu": lambda gate, up: gate / (1 + np.exp(-gate)) * up,
+}
 
 
-@meaning("mk.mul")
-def mul(step: Step, op: Operation, operands: list[Any], above: Environment) -> Sequence[Runtime]:
-    return [operands[0] * operands[1]]
+def _elementwise(step: Step, op: Operation, operands: list[Any], above: Environment) -> Sequence[Runtime]:
+    numbers = [np.float32(op.attributes["number"])] if "number" in op.attributes else []
+    # exp of a large number is infinite, and the quotient the 0 that it should be
+    with np.errstate(over="ignore"):
+        return [np.asarray(ELEMENTWISE[op.name](*operands, *numbers), np.float32)]
 
 
-@meaning("mk.silu")
-def silu(step: Step, op: Operation, operands: list[Any], above: Environment) -> Sequence[Runtime]:
-    return [_silu(operands[0])]
-
-
-@meaning("mk.glu")
-def glu(step: Step, op: Operation, operands: list[Any], above: Environment) -> Sequence[Runtime]:
-    gate, up = operands
-    return [_silu(gate) * up]
-
-
-def _silu(x: Array) -> Array:
-    with np.errstate(
-        over="ignore"
-    ):  # exp of a large number is infinite, and the quotient the 0 that it should be
-        return np.asarray(x / (1 + np.exp(-x)), np.float32)
+MEANINGS.update(dict.fromkeys(ELEMENTWISE, _elementwise))
 
 
 @meaning("mk.kv_cache")
@@ -174,24 +192,38 @@ def kv_append(step: Step, op: Operation, operands: list[Any], above: Environment
     return [grown]
 
 
-def _scores(query: Array, cache: Cache, slot: int, position: int, scale: float) -> tuple[Array, Array]:
-    """One token's scaled scores [heads, positions] and, head by head, the values [heads, positions, head_dim]."""
-    keys, values = cache.upto(slot, position)
+def _first_seen(op: Operation, position: int) -> int:
+    """The first position that the attention of a token reaches."""
+    window = op.attributes.get("window", 0)
+    return max(0, int(position) - window + 1) if window else 0
+
+
+def _scores(op: Operation, query: Array, cache: Cache, slot: int, position: int) -> tuple[Array, Array]:
+    """One token's scores [heads, positions] and, head by head, the values [heads, positions, head_dim].
+
+    The positions are those that it sees.
+    """
+    keys, values = (array[_first_seen(op, position) :] for array in cache.upto(slot, position))
     heads = query.reshape(-1, keys.shape[2])
     shared = len(heads) // keys.shape[1]  # query heads that share a key head
     keys, values = (np.repeat(array, shared, axis=1).transpose(1, 0, 2) for array in (keys, values))
     rounded = _round(heads, cache.keys.dtype)
-    return np.einsum("hd,hpd->hp", rounded, keys) * np.float32(scale), values
+    scores = np.einsum("hd,hpd->hp", rounded, keys) * np.float32(op.attributes["scale"])
+    if softcap := np.float32(op.attributes.get("softcap", 0.0)):
+        scores = np.tanh(scores / softcap) * softcap
+    return scores, values
 
 
 @meaning("mk.attention")
 def attention(step: Step, op: Operation, operands: list[Any], above: Environment) -> Sequence[Runtime]:
-    query, cache, positions, slots = operands
+    query, cache, positions, slots, *sinks = operands
     result = np.empty_like(query)
     for n in range(len(query)):
-        scores, values = _scores(query[n], cache, slots[n], positions[n], op.attributes["scale"])
-        weights = np.exp(scores - scores.max(axis=1, keepdims=True))
-        result[n] = np.einsum("hp,hpd->hd", weights / weights.sum(axis=1, keepdims=True), values).reshape(-1)
+        scores, values = _scores(op, query[n], cache, slots[n], positions[n])
+        logits = np.concatenate([scores, *(sink[:, None] for sink in sinks)], axis=1)
+        weights = np.exp(logits - logits.max(axis=1, keepdims=True))
+        weights = (weights / weights.sum(axis=1, keepdims=True))[:, : scores.shape[1]]
+        result[n] = np.einsum("hp,hpd->hd", weights, values).reshape(-1)
     return [result]
 
 
@@ -202,9 +234,11 @@ def attend(step: Step, op: Operation, operands: list[Any], above: Environment) -
     # NaN marks what is unspecified: whoever reads it shows it.
     result = np.full((len(query), query.shape[1] // head_dim, splits, head_dim + 2), np.nan, np.float32)
     for n in range(len(query)):
-        scores, values = _scores(query[n], cache, slots[n], positions[n], op.attributes["scale"])
-        for r in range(positions[n] // split + 1):
-            cut = slice(r * split, (r + 1) * split)
+        scores, values = _scores(op, query[n], cache, slots[n], positions[n])
+        begin = _first_seen(op, positions[n])
+        for r in range(positions[n] // split - begin // split + 1):
+            low = (begin // split + r) * split - begin
+            cut = slice(max(0, low), low + split)
             largest = scores[:, cut].max(axis=1)
             weights = np.exp(scores[:, cut] - largest[:, None])
             result[n, :, r, :head_dim] = np.einsum("hp,hpd->hd", weights, values[:, cut])
@@ -215,14 +249,19 @@ def attend(step: Step, op: Operation, operands: list[Any], above: Environment) -
 
 @meaning("mk.combine")
 def combine(step: Step, op: Operation, operands: list[Any], above: Environment) -> Sequence[Runtime]:
-    partials, positions = operands
+    partials, positions, *sinks = operands
     split, splits, head_dim = (op.attributes[name] for name in ("split", "splits", "head_dim"))
     parts = partials.reshape(len(partials), -1, splits, head_dim + 2)
     result = np.empty((len(partials), parts.shape[1], head_dim), np.float32)
     for n in range(len(partials)):
-        ranges = parts[n, :, : positions[n] // split + 1]
-        factors = np.exp(ranges[..., head_dim] - ranges[..., head_dim].max(axis=1, keepdims=True))
+        ranges = parts[n, :, : positions[n] // split - _first_seen(op, positions[n]) // split + 1]
+        largest = ranges[..., head_dim].max(axis=1)
+        for sink in sinks:
+            largest = np.maximum(largest, sink)
+        factors = np.exp(ranges[..., head_dim] - largest[:, None])
         total = (factors * ranges[..., head_dim + 1]).sum(axis=1)
+        for sink in sinks:
+            total = total + np.exp(sink - largest)
         result[n] = (factors[..., None] * ranges[..., :head_dim]).sum(axis=1) / total[:, None]
     return [result.reshape(len(partials), -1)]
 
