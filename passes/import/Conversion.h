@@ -127,6 +127,7 @@ void addCastRules(Rules &rules);
 void addNormRules(Rules &rules);
 void addRopeTableRules(Rules &rules);
 void addRopeRules(Rules &rules);
+void addHalfRotationRules(Rules &rules);
 void addElementwiseRules(Rules &rules);
 void addLookupRules(Rules &rules);
 void addLinearRules(Rules &rules);

@@ -29,6 +29,7 @@ static Rules makeRules() {
   addLayerNormRules(rules);
   addRopeTableRules(rules);
   addRopeRules(rules);
+  addHalfRotationRules(rules);
   addElementwiseRules(rules);
   addLookupRules(rules);
   addLinearRules(rules);

@@ -37,6 +37,11 @@ enum class Kind {
   TimesCosine,   // x * Cosine
   TimesSine,     // RotatedHalves(x) * Sine, or RotatedPairs(x) * Sine
   PartRotated,   // TimesCosine + TimesSine, x only some columns of each head
+
+  HalfTimesCosine, // x, half of a head, * Cosine
+  HalfTimesSine,   // x, half of a head, * Sine
+  TurnedFirst,     // HalfTimesCosine(x) - HalfTimesSine of the half behind it
+  TurnedSecond,    // HalfTimesCosine(x) + HalfTimesSine of the half before it
 };
 
 /// How the frequencies stand along the last axis of a table, and so which columns are partners.

@@ -54,6 +54,13 @@ StringRef mk::describe(Kind kind) {
     return "the cosine part of a rotation";
   case Kind::TimesSine:
     return "the sine part of a rotation";
+  case Kind::HalfTimesCosine:
+    return "half of a head times cosines";
+  case Kind::HalfTimesSine:
+    return "half of a head times sines";
+  case Kind::TurnedFirst:
+  case Kind::TurnedSecond:
+    return "half of a rotated head";
   }
   llvm_unreachable("every kind has a description");
 }

@@ -16,7 +16,8 @@ Array = np.ndarray[Any, Any]
 class Shape:
     """The sizes of a Llama; `ratio` query heads share a KV head, `rotary` scales the sines and cosines.
 
-    `head_norm`: each head of the queries and keys has a norm before its rotation, as in Qwen3.
+    `head_norm`: each head of the queries and keys has a norm before its rotation, as in Qwen3. `window`: that of the
+    first layer and every second one after it. `softcap` and `sinks` are those of attention, in all layers.
     """
 
     hidden: int = 48
@@ -30,6 +31,9 @@ class Shape:
     bias: bool = False
     rotary: float = 1.0
     head_norm: bool = False
+    window: int = 0
+    softcap: float = 0.0
+    sinks: bool = False
 
     @property
     def query(self) -> int:
@@ -92,8 +96,14 @@ class Llama:
         empty, full = self._name(cache), self._name(cache)
         self._lines.append(f"  {empty} = mk.kv_cache {{layer = {layer} : i64}} : {cache}")
         self._append(full, "kv_append", [empty, key, value, "%positions", "%slots"], cache)
-        scale = f"{{scale = {s.head_dim**-0.5!r} : f64}}"
-        heads = self._op("attention", [query, full, "%positions", "%slots"], s.query, scale)
+        window = 0 if layer % 2 else s.window
+        numbers = (
+            f"{{scale = {s.head_dim**-0.5!r} : f64, window = {window} : i64, softcap = {s.softcap!r} : f64}}"
+        )
+        operands = [query, full, "%positions", "%slots"]
+        if s.sinks:
+            operands.append(self._vector(f"{name}.sinks", s.heads * s.ratio, -1.0, 2.0))
+        heads = self._op("attention", operands, s.query, numbers)
         output = self._linear(heads, self._weight(f"{name}.o", s.hidden, s.query), s.hidden)
         return self._op("add", [x, output], s.hidden)
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 class AttentionFacts:
     """One attention operator: numbers of heads, their sizes in elements, and what the operator was called with.
 
-    `window` is in tokens, 0 means no window; `softcap` 0.0 means none; `module` is the module path.
+    `window` is in tokens, 0 means no window; `softcap` 0.0 means none; `sinks`: each head has one more score that only
+    adds to its denominator; `module` is the module path.
     """
 
     heads: int
@@ -27,6 +28,7 @@ class AttentionFacts:
     scale: float
     window: int
     softcap: float
+    sinks: bool
     module: str
 
 
