@@ -58,8 +58,8 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
 
     void build(StringRef name) {
       b.setInsertionPointToEnd(cast<ModuleOp>(program->getParentOp()).getBody());
-      auto main = b.create<func::FuncOp>(name,
-                                         b.getFunctionType(b.getType<mk_cta::ContextType>(), {}));
+      auto main =
+          b.create<func::FuncOp>(name, b.getFunctionType(b.getType<mk_cta::ContextType>(), {}));
       main->setAttr("mk.kernel", b.getI32IntegerAttr(kThreads)); // see mk-mark-kernels
       Block *entry = main.addEntryBlock();
       b.setInsertionPointToStart(entry);

@@ -32,7 +32,8 @@ struct FragmentPlace {
 };
 
 /// Steps of at most kGroupRows tokens have a kernel of their own if there are larger ones: in one
-/// kernel the code for 16 tokens would take registers, and room in the instruction cache, from them.
+/// kernel the code for 16 tokens would take registers, and room in the instruction cache, from
+/// them.
 inline bool hasKernelOfFew(OptionsAttr options) { return options.getMaxTokens() > kGroupRows; }
 /// Whether the body of a kind is another one for few tokens.
 inline bool dependsOnRows(mk_task::KindOp kind) { return isa<LinearOp>(kind.getAnchor()); }

@@ -1,9 +1,9 @@
 // Part of mk, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// The body of a `tiles` kind: rows to registers, tiles times rows (TileProducts.h), the eight warps'
-// sums of a column added in their order, and the epilogue. Nothing depends on the number of tokens:
-// the same bits in every batch.
+// The body of a `tiles` kind: rows to registers, tiles times rows (TileProducts.h), the eight
+// warps' sums of a column added in their order, and the epilogue. Nothing depends on the number of
+// tokens: the same bits in every batch.
 #include "passes/gpu/GpuEmitter.h"
 #include "passes/gpu/TileProducts.h"
 
@@ -246,8 +246,8 @@ RingPlace GpuEmitter::emitLinear(LinearOp linear, int64_t rowGroups) {
     loadEarly(linear, row, unit, inGroup, second, active);
     int64_t together = std::min(batch, tiles.together());
     if (tile.chunks == 1) {
-      place = RingPlace::of(b.loop(
-          b.index(0), units, b.index(together), place.values(), [&](Value i, ValueRange at) {
+      place = RingPlace::of(
+          b.loop(b.index(0), units, b.index(together), place.values(), [&](Value i, ValueRange at) {
             SmallVector<Value> of = tiles.nothing(together);
             RingPlace after = tiles.multiply(whole.front(), i, units, RingPlace::of(at), of);
             tiles.store(i, sums, buffer, of);
@@ -258,8 +258,7 @@ RingPlace GpuEmitter::emitLinear(LinearOp linear, int64_t rowGroups) {
       auto addChunk = [&](const RowFragments &x, RingPlace at, MutableArrayRef<Value> of) {
         int64_t perUnit = of.size() / batch;
         for (int64_t i = 0; i < batch; i += together)
-          at = tiles.multiply(x, b.index(i), units, at,
-                              of.slice(i * perUnit, together * perUnit));
+          at = tiles.multiply(x, b.index(i), units, at, of.slice(i * perUnit, together * perUnit));
         return at;
       };
       SmallVector<Value> of = tiles.nothing(batch);
@@ -272,25 +271,24 @@ RingPlace GpuEmitter::emitLinear(LinearOp linear, int64_t rowGroups) {
         init.append(norm ? rowGroups : 0, b.constant(f32(), 0.0));
         init.append(following);
         size_t ofSquares = 3 + of.size(), before = init.size() - following.size();
-        init = b.loop(
-            b.index(0), b.index(tile.chunks), b.index(1), init,
-            [&](Value chunk, ValueRange state) {
-              Words words = ahead ? Words{SmallVector<Value>(state.drop_front(before)),
-                                          loaded.front().flagged}
-                                  : under(chunk);
-              RowFragments x = arrived(words, chunk);
-              Words next; // behind the last chunk: the first one, for the next batch
-              if (ahead)
-                next = under(b.select(b.less(chunk, b.index(tile.chunks - 1)), b.add(chunk, 1),
-                                      b.index(0)));
-              SmallVector<Value> to(state.slice(3, of.size()));
-              SmallVector<Value> result = addChunk(x, RingPlace::of(state), to).values();
-              result.append(to);
-              for (auto [group, square] : llvm::enumerate(x.squares))
-                result.push_back(b.fadd(state[ofSquares + group], square));
-              result.append(next.values);
-              return result;
-            });
+        init = b.loop(b.index(0), b.index(tile.chunks), b.index(1), init,
+                      [&](Value chunk, ValueRange state) {
+                        Words words = ahead ? Words{SmallVector<Value>(state.drop_front(before)),
+                                                    loaded.front().flagged}
+                                            : under(chunk);
+                        RowFragments x = arrived(words, chunk);
+                        Words next; // behind the last chunk: the first one, for the next batch
+                        if (ahead)
+                          next = under(b.select(b.less(chunk, b.index(tile.chunks - 1)),
+                                                b.add(chunk, 1), b.index(0)));
+                        SmallVector<Value> to(state.slice(3, of.size()));
+                        SmallVector<Value> result = addChunk(x, RingPlace::of(state), to).values();
+                        result.append(to);
+                        for (auto [group, square] : llvm::enumerate(x.squares))
+                          result.push_back(b.fadd(state[ofSquares + group], square));
+                        result.append(next.values);
+                        return result;
+                      });
         place = RingPlace::of(init);
         of.assign(init.begin() + 3, init.begin() + ofSquares);
         following.assign(init.begin() + before, init.end());

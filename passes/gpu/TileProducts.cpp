@@ -39,9 +39,7 @@ SmallVector<Value> TileProducts::load(Value slot, int64_t byte16) {
   for (int64_t j = 0; j < perWarp; ++j) {
     Value block = b.add(warp, j * kConsumerWarps);
     Value place = b.add(b.add(b.mul(block, 32), lane), byte16);
-    auto load = [&]() -> Value {
-      return b.create<mk_cta::FragmentOp>(words, ring, slot, place);
-    };
+    auto load = [&]() -> Value { return b.create<mk_cta::FragmentOp>(words, ring, slot, place); };
     if ((j + 1) * kConsumerWarps <= tile.chunkBlocks)
       result.push_back(load());
     else // a block that does not exist weighs nothing
@@ -91,9 +89,8 @@ RingPlace TileProducts::multiply(const RowFragments &x, Value first, Value units
   Value left = b.max(b.index(0), b.sub(units, first));
   Value taken = b.min(b.div(b.add(left, tile.group - 1), tile.group), b.index(used));
   RingPlace after = b.advance(at, b.toI32(taken), layout.stages);
-  b.when(b.equal(thread, b.index(0)), [&] {
-    b.write(after.used, SharedLayout::flag(b, SharedLayout::kUsed), b.index(0));
-  });
+  b.when(b.equal(thread, b.index(0)),
+         [&] { b.write(after.used, SharedLayout::flag(b, SharedLayout::kUsed), b.index(0)); });
   return after;
 }
 

@@ -1,10 +1,10 @@
 // Part of mk, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Weight tiles in the ring times rows in registers. A tile holds 4 rows of the weight; a block of it,
-// 64 columns of these, is operand B of two tensor core products: 8 columns = 2 groups of K times 4
-// rows. Operand A holds 8 tokens twice, once for each group, so of the result only the blocks on
-// the diagonal count. Warp w takes the blocks w, w + 8, ... of every chunk.
+// Weight tiles in the ring times rows in registers. A tile holds 4 rows of the weight; a block of
+// it, 64 columns of these, is operand B of two tensor core products: 8 columns = 2 groups of K
+// times 4 rows. Operand A holds 8 tokens twice, once for each group, so of the result only the
+// blocks on the diagonal count. Warp w takes the blocks w, w + 8, ... of every chunk.
 #ifndef MK_PASSES_GPU_TILEPRODUCTS_H
 #define MK_PASSES_GPU_TILEPRODUCTS_H
 
@@ -30,7 +30,8 @@ public:
   /// Units whose sums are kept until they are added up. The order of the copies of a tile in chunks
   /// depends on it, so there it must not depend on the number of tokens.
   static int64_t batchUnits(const mk_task::FragmentTile &tile, int64_t rowGroups);
-  /// Tiles that are multiplied together: one alone would leave a warp waiting for each of its steps.
+  /// Tiles that are multiplied together: one alone would leave a warp waiting for each of its
+  /// steps.
   int64_t together() const { return slots * tile.group; }
 
   /// Sums of that many units, [unit][row group][segment], before their first chunk.

@@ -17,8 +17,8 @@ from typing import Any
 
 from fake_cuda import FakeCuda
 from mk.compiler.driver import GPU_THREADS, Lowering, kernels_of
-from mk.compiler.ptxas import Report
 from mk.compiler.options import Options
+from mk.compiler.ptxas import Report
 from mk.compiler.target import find_target
 from mk.ir import Module
 from mk.program import Program

@@ -58,7 +58,9 @@ def _reports(text: str) -> list[Report]:
         registers = re.search(r"Used (\d+) registers", part)
         if spills and registers:
             name = part.partition("'")[0]
-            found.append(Report(name=name, registers=int(registers[1]), spills=int(spills[1]) + int(spills[2])))
+            found.append(
+                Report(name=name, registers=int(registers[1]), spills=int(spills[1]) + int(spills[2]))
+            )
     if not found:
         raise CompileError(f"ptxas did not report on the kernels: {text.strip()[:600]}")
     return found
