@@ -202,9 +202,11 @@ Value KindEmitter::pull(Value value, Place place) {
   Operation *op = value.getDefiningOp();
   if (!op) {
     auto argument = cast<BlockArgument>(value);
-    if (auto linear = dyn_cast<LinearOp>(argument.getOwner()->getParentOp())) {
-      if (argument.getParentRegion() == &linear.getPrologue())
-        return pull(linear.getInput(), place);
+    Operation *parent = argument.getOwner()->getParentOp();
+    auto linear = dyn_cast<LinearOp>(parent);
+    if (linear && argument.getParentRegion() == &linear.getPrologue())
+      return pull(linear.getInput(), place);
+    if (multiplies(parent)) {
       assert((place.column == groups.a || place.column == groups.b) &&
              "accumulator outside its unit");
       return place.column == groups.a ? groups.accA : groups.accB;

@@ -114,6 +114,8 @@ void addElementwiseRules(Rules &rules);
 void addLookupRules(Rules &rules);
 void addLinearRules(Rules &rules);
 void addAttentionRules(Rules &rules);
+void addRouteRules(Rules &rules);
+void addExpertsRules(Rules &rules);
 
 } // namespace mlir::mk
 

@@ -33,6 +33,13 @@ enum class Kind {
   RotatedHalves, // concat(-second half of x, first half of x)
   TimesCosine,   // x * Cosine
   TimesSine,     // RotatedHalves(x) * Sine
+
+  Experts,       // the parameter `weight`: a matrix for each expert
+  Probabilities, // exp(x) over its sum along x's last axis
+  TopLogits,     // the `chosen` largest of x's last axis
+  TopExperts,    // their columns
+  RouteWeights,  // the Probabilities of these, of all or `normalized`, times `number`
+  RouteSum,      // their sum
 };
 
 struct Meaning {
@@ -42,17 +49,23 @@ struct Meaning {
   double number = 0;
   /// Angles, Cosine, Sine: the last axis holds the frequencies twice, one copy after the other.
   bool doubled = false;
+  /// Of what begins with a choice of experts: how many, and whether their weights add up to one.
+  int64_t chosen = 0;
+  bool normalized = false;
 
   /// The tensor's own axes; those of `view` except where the last axis was reduced.
   Axes getAxes() const {
     Axes axes = view.axes;
-    if (kind == Kind::MeanSquare || kind == Kind::InverseRms)
+    if (kind == Kind::MeanSquare || kind == Kind::InverseRms || kind == Kind::RouteSum)
       axes.back() = Axis::unit();
+    if (kind == Kind::TopLogits || kind == Kind::TopExperts || kind == Kind::RouteWeights)
+      axes.back() = Axis::columns(chosen, 1);
     return axes;
   }
   bool operator==(const Meaning &other) const {
     return kind == other.kind && view == other.view && weight == other.weight &&
-           number == other.number && doubled == other.doubled;
+           number == other.number && doubled == other.doubled && chosen == other.chosen &&
+           normalized == other.normalized;
   }
 };
 

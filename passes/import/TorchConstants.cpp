@@ -34,6 +34,12 @@ std::optional<double> mk::readNumber(Value value) {
   return attr ? std::optional(attr.getValueAsDouble()) : std::nullopt;
 }
 
+std::string mk::readString(Value value) {
+  Operation *op = definedBy(value, "torch.constant.str");
+  auto attr = op ? op->getAttrOfType<StringAttr>("value") : StringAttr();
+  return attr ? attr.getValue().str() : "";
+}
+
 bool mk::isNone(Value value) { return definedBy(value, "torch.constant.none"); }
 
 std::optional<SmallVector<Value>> mk::readList(Value value) {

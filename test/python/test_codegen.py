@@ -174,6 +174,11 @@ CASES: dict[str, tuple[Shape, dict[str, Any]]] = {
     "head-norms-24": (Shape(head_dim=24, ratio=3, head_norm=True), {"dtype": "bfloat16"}),
     "head-norms-12": (Shape(head_dim=12, heads=1, ratio=1, head_norm=True), {"workers": 7}),
     "head-norms-v3": (Shape(head_dim=40, head_norm=True), {"target": "x86-64-v3", "dtype": "bfloat16"}),
+    "experts": (Shape(experts=5), {"workers": 3}),
+    "experts-bf16": (Shape(hidden=45, inner=51, vocabulary=77, experts=7, chosen=3), {"dtype": "bfloat16"}),
+    "experts-v3": (Shape(hidden=45, inner=33, experts=3, chosen=1), {"target": "x86-64-v3"}),
+    "experts-v3-bf16": (Shape(hidden=40, inner=9, experts=4, chosen=4),
+                        {"target": "x86-64-v3", "dtype": "bfloat16", "workers": 1}),
     "many-rows": (Shape(layers=1, ratio=1), {"max_tokens": 7, "max_rows": 5, "workers": 1}),
 }  # fmt: skip
 
@@ -226,6 +231,7 @@ def test_a_random_shape_agrees_with_the_interpreter(seed: int) -> None:
         tied=bool(rng.integers(2)),
         bias=bool(rng.integers(2)),
         head_norm=bool(rng.integers(2)),
+        experts=int(rng.integers(2)) * int(rng.integers(2, 12)),
     )
     dtype = str(rng.choice(["float32", "bfloat16"]))
     check(
@@ -236,11 +242,13 @@ def test_a_random_shape_agrees_with_the_interpreter(seed: int) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("fusion", "head_norm"), [*((fusion, False) for fusion in FUSIONS), ("heads", True), ("rope", True)]
-)
-def test_a_fusion_changes_no_bit(fusion: str, head_norm: bool) -> None:
-    shape = Shape(hidden=45, head_dim=24, inner=51, vocabulary=77, bias=True, head_norm=head_norm)
+OTHERS = [("heads", {"head_norm": True}), ("rope", {"head_norm": True}), ("experts", {"experts": 5}),
+          ("narrow", {"experts": 5})]  # fmt: skip
+
+
+@pytest.mark.parametrize(("fusion", "change"), [*((fusion, {}) for fusion in FUSIONS), *OTHERS])
+def test_a_fusion_changes_no_bit(fusion: str, change: dict[str, Any]) -> None:
+    shape = replace(Shape(hidden=45, head_dim=24, inner=51, vocabulary=77, bias=True), **change)
     check(shape, options(without=[fusion]))
     # The same arithmetic in another task, and every sum in the same order: the same bits.
     steps = conversation(shape.vocabulary)
@@ -251,11 +259,12 @@ def test_a_fusion_changes_no_bit(fusion: str, head_norm: bool) -> None:
 
 UNEVEN = Shape(hidden=45, head_dim=24, ratio=3, inner=51, vocabulary=77)
 both_types = pytest.mark.parametrize("dtype", STORAGE)
-both_types_and_norms = pytest.mark.parametrize(
+both_types_and_shapes = pytest.mark.parametrize(
     ("shape", "dtype"),
-    [(UNEVEN, "float32"), (UNEVEN, "bfloat16"), (replace(UNEVEN, head_norm=True), "bfloat16")],
-    ids=["float32", "bfloat16", "head-norms"],
-)
+    [(UNEVEN, "float32"), (UNEVEN, "bfloat16"), (replace(UNEVEN, head_norm=True), "bfloat16"),
+     (replace(UNEVEN, experts=7, chosen=3), "bfloat16")],
+    ids=["float32", "bfloat16", "head-norms", "experts"],
+)  # fmt: skip
 
 
 def chunk(tokens: Array, positions: range, slot: int) -> Step:
@@ -267,7 +276,7 @@ def pieces(total: int, size: int) -> Iterator[range]:
     return (range(begin, min(begin + size, total)) for begin in range(0, total, size))
 
 
-@both_types_and_norms
+@both_types_and_shapes
 def test_a_prompt_in_one_chunk_or_token_by_token(shape: Shape, dtype: str) -> None:
     tokens = np.random.default_rng(1).integers(0, shape.vocabulary, 40)
     whole = run(shape, options(dtype=dtype), [chunk(tokens, range(40), 0)])
@@ -276,7 +285,7 @@ def test_a_prompt_in_one_chunk_or_token_by_token(shape: Shape, dtype: str) -> No
         same(whole, [np.concatenate(parts)])
 
 
-@both_types_and_norms
+@both_types_and_shapes
 def test_a_token_does_not_see_what_else_is_in_the_step(shape: Shape, dtype: str) -> None:
     steps = conversation(shape.vocabulary)
     steps = [(tokens, positions, slots, np.arange(len(tokens))) for tokens, positions, slots, _ in steps]
@@ -292,7 +301,7 @@ def test_a_token_does_not_see_what_else_is_in_the_step(shape: Shape, dtype: str)
         same(run(shape, options(dtype=dtype), alone), wanted)
 
 
-@both_types_and_norms
+@both_types_and_shapes
 def test_the_number_of_workers_changes_no_bit(shape: Shape, dtype: str) -> None:
     steps = conversation(shape.vocabulary)
     one, two, three = (run(shape, options(dtype=dtype, workers=workers), steps) for workers in (1, 2, 3))

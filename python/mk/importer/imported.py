@@ -64,7 +64,8 @@ class ImportedModel:
     `text` is one function `@step(parameters..., buffers..., tokens, positions, slots, rows) -> logits` in generic form;
     every argument carries `mk.kind` and `mk.name`. `constants` are the values of arguments of kind "buffer" and
     "constant" by `mk.name`. `parameters` has canonical names only; `tied` maps every other name of a parameter to its
-    canonical one. `weights` is None if the model was given without values.
+    canonical one, `parts` those that files may have in parts to their names. `weights` is None if the model was given
+    without values.
     """
 
     text: str
@@ -74,3 +75,4 @@ class ImportedModel:
     config: ModelFacts
     weights: Weights | None
     seconds: dict[str, float] = field(default_factory=dict)
+    parts: dict[str, list[str]] = field(default_factory=dict)
