@@ -86,4 +86,20 @@ def Mk_MoeCombineOp : Mk_MoeOp<"moe_combine"> {
   }];
 }
 
+def Mk_GateRowsOp : Mk_Op<"gate_rows", [Pure]> {
+  let summary = "scale each row by the sigmoid of a number of its own";
+  let description = [{
+    `y[n, d] = x[n, d] * (1 / (1 + exp(-gate[n, 0])))`: what a shared expert, which all rows have, adds to those that a
+    row chooses (Qwen team, Qwen1.5-MoE). Lowers to a `columns` kind.
+
+    ```mlir
+    %y = mk.gate_rows %x, %g : (tensor<?x64xf32>, tensor<?x1xf32>) -> tensor<?x64xf32>
+    ```
+  }];
+  let arguments = (ins Mk_Activation:$input, Mk_Activation:$gate);
+  let results = (outs Mk_Activation:$result);
+  let assemblyFormat = "$input `,` $gate attr-dict `:` functional-type(operands, results)";
+  let hasVerifier = 1;
+}
+
 #endif // MK_EXPERT_OPS_TD

@@ -147,6 +147,14 @@ LogicalResult TopkRouteOp::verify() {
   return expectSameColumns(*this, getLogits());
 }
 
+LogicalResult GateRowsOp::verify() {
+  if (getColumns(getGate()) != 1)
+    return emitOpError() << "expected a gate of one column, found " << getGate().getType();
+  if (failed(expectFloat32(*this, "a gate", getGate())))
+    return failure();
+  return expectSameColumns(*this, getInput());
+}
+
 //===----------------------------------------------------------------------===//
 // Attention and its cache
 //===----------------------------------------------------------------------===//

@@ -112,6 +112,10 @@ void KindAccesses::demand(Value value, const ColumnSet &columns) {
         demand(glu.getUp(), columns);
       })
       .Case([&](mk::SiluOp silu) { demand(silu.getInput(), columns); })
+      .Case([&](mk::GateRowsOp gate) {
+        demand(gate.getInput(), columns);
+        readWhole(gate.getGate());
+      })
       .Case([&](mk::HeadNormOp norm) {
         demand(norm.getInput(), wholeHeads(columns, norm.getHeadDim()));
       })

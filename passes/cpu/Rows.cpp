@@ -228,6 +228,13 @@ Value KindEmitter::pull(Value value, Place place) {
                        Value gate = b.silu(pull(glu.getGate(), place));
                        return b.fmul(gate, pull(glu.getUp(), place));
                      })
+                     .Case([&](GateRowsOp gate) {
+                       Value number = read(memoryOf(gate.getGate()), {place.row, b.index(0)});
+                       Value one = b.constant(b.getF32Type(), 1.0);
+                       Value power = b.exp(b.fsub(b.constant(b.getF32Type(), 0.0), number));
+                       Value factor = b.fdiv(one, b.fadd(one, power));
+                       return b.fmul(pull(gate.getInput(), place), b.splat(factor, place.width));
+                     })
                      .Case([&](RmsNormOp norm) {
                        Value scale = b.splat(prepared[norm], place.width);
                        Value x = b.fmul(pull(norm.getInput(), place), scale);

@@ -110,12 +110,12 @@ void addCastRules(Rules &rules);
 void addNormRules(Rules &rules);
 void addRopeTableRules(Rules &rules);
 void addRopeRules(Rules &rules);
+void addRouteRules(Rules &rules);
+void addExpertsRules(Rules &rules);
 void addElementwiseRules(Rules &rules);
 void addLookupRules(Rules &rules);
 void addLinearRules(Rules &rules);
 void addAttentionRules(Rules &rules);
-void addRouteRules(Rules &rules);
-void addExpertsRules(Rules &rules);
 
 } // namespace mlir::mk
 

@@ -29,11 +29,11 @@ static Rules makeRules() {
   addRopeTableRules(rules);
   addRopeRules(rules);
   addRouteRules(rules);
+  addExpertsRules(rules);
   addElementwiseRules(rules);
   addLookupRules(rules);
   addLinearRules(rules);
   addAttentionRules(rules);
-  addExpertsRules(rules);
   return rules;
 }
 

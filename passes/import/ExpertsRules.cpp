@@ -1,9 +1,9 @@
 // Part of mk, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-// The custom operator that the importer puts in place of the experts of a layer:
-// torch.mk.experts(x [N,D], experts [N,k], weights [N,k], gate_up [E,2I,D], down [E,D,I],
-// activation)
+// What the experts of a layer do: the gate of one that all rows have, and the custom operator that
+// the importer puts in place of those that a row chooses: torch.mk.experts(x [N,D], experts [N,k],
+// weights [N,k], gate_up [E,2I,D], down [E,D,I], activation)
 // -> [N,D]
 
 #include "passes/import/Conversion.h"
@@ -70,4 +70,40 @@ static std::optional<Meaning> experts(Conversion &conversion, Operation *op) {
   return conversion.makeRows(result, x.view.axes, Value());
 }
 
-void mk::addExpertsRules(Rules &rules) { rules.add("torch.mk.experts", 6, experts); }
+/// sigmoid(x) of rows of one column
+static std::optional<Meaning> sigmoid(Conversion &conversion, Operation *op) {
+  Meaning x = conversion.get(op->getOperand(0));
+  if (x.kind != Kind::Rows || getColumns(x.view.value) != 1)
+    return std::nullopt;
+  x.kind = Kind::RowGate;
+  return x;
+}
+
+/// sigmoid(gate) * x, the gate broadcast over the columns of a row
+static std::optional<Meaning> gateRows(Conversion &conversion, Operation *op) {
+  for (auto [left, right] : {std::pair(0, 1), std::pair(1, 0)}) {
+    Meaning gate = conversion.get(op->getOperand(left)), x = conversion.get(op->getOperand(right));
+    if (gate.kind != Kind::RowGate || x.kind != Kind::Rows || x.view.axes.empty())
+      continue;
+    Axes axes = x.view.axes;
+    axes.back() = Axis::unit();
+    if (gate.view.domain != x.view.domain || gate.view.axes != axes) {
+      conversion.note("a gate must have one number for each row");
+      return std::nullopt;
+    }
+    gate.kind = Kind::Rows;
+    Value rows = conversion.getPlainRows(x, op->getLoc());
+    Value numbers = conversion.getPlainRows(gate, op->getLoc());
+    if (!rows || !numbers)
+      return std::nullopt;
+    Value result = conversion.create<GateRowsOp>(op->getLoc(), rows.getType(), rows, numbers);
+    return conversion.makeRows(result, x.view.axes, x.view.domain);
+  }
+  return std::nullopt;
+}
+
+void mk::addExpertsRules(Rules &rules) {
+  rules.add("torch.mk.experts", 6, experts);
+  rules.add("torch.aten.sigmoid", 1, sigmoid);
+  rules.add("torch.aten.mul.Tensor", 2, gateRows);
+}

@@ -34,6 +34,7 @@ enum class Kind {
   TimesCosine,   // x * Cosine
   TimesSine,     // RotatedHalves(x) * Sine
 
+  RowGate,       // 1 / (1 + exp(-x)), one column
   Experts,       // the parameter `weight`: a matrix for each expert
   Probabilities, // exp(x) over its sum along x's last axis
   TopLogits,     // the `chosen` largest of x's last axis

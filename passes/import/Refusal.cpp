@@ -46,6 +46,8 @@ StringRef mk::describe(Kind kind) {
     return "the cosine part of a rotation";
   case Kind::TimesSine:
     return "the sine part of a rotation";
+  case Kind::RowGate:
+    return "a sigmoid of one column";
   case Kind::Experts:
     return "a matrix of weights for each expert";
   case Kind::Probabilities:

@@ -70,6 +70,15 @@ def tiny_qwen3_moe(*, seed: int = 0, **config: Any) -> Any:
     return with_eager_experts(randomize(model, seed))
 
 
+def tiny_qwen2_moe(*, seed: int = 0, **config: Any) -> Any:
+    """A Qwen2MoeForCausalLM of the same sizes: 3 of 8 experts of 48, and a gated one of 40 for all."""
+    from transformers import Qwen2MoeConfig, Qwen2MoeForCausalLM
+
+    experts = {"num_experts": 8, "num_experts_per_tok": 3, "moe_intermediate_size": 48}
+    fields = {**TINY, **experts, "shared_expert_intermediate_size": 40, **config}
+    return with_eager_experts(randomize(Qwen2MoeForCausalLM(Qwen2MoeConfig(**fields)), seed))
+
+
 def tiny_olmoe(*, seed: int = 0, **config: Any) -> Any:
     """An OlmoeForCausalLM of the same sizes: norms of queries and keys, 3 of 8 experts with their probabilities."""
     from transformers import OlmoeConfig, OlmoeForCausalLM

@@ -14,7 +14,7 @@ import pytest
 import torch
 from mk.errors import ImportModelError, MkError, WeightError
 from mk.importer import import_model
-from models import tiny_mixtral, tiny_olmoe, tiny_qwen3_moe
+from models import tiny_mixtral, tiny_olmoe, tiny_qwen2_moe, tiny_qwen3_moe
 from test_numerics import HISTORY, Ragged, largest_error, reference, texts, totals
 
 CASES: dict[str, Callable[[], Any]] = {
@@ -26,6 +26,7 @@ CASES: dict[str, Callable[[], Any]] = {
     "first layer dense": lambda: tiny_qwen3_moe(mlp_only_layers=[0]),
     "odd widths": lambda: tiny_qwen3_moe(moe_intermediate_size=37, num_experts=9),
     "olmoe": tiny_olmoe,
+    "shared expert": tiny_qwen2_moe,
 }
 
 
@@ -44,6 +45,12 @@ def swap_experts(model: Any) -> None:
     with torch.no_grad():
         down = model.model.layers[1].mlp.experts.down_proj
         down[[2, 5]] = down[[5, 2]].clone()
+
+
+def open_shared_gate(model: Any) -> None:
+    """The shared expert as if its gate had no say: half of it in every row."""
+    with torch.no_grad():
+        model.model.layers[0].mlp.shared_expert_gate.weight.zero_()
 
 
 def choose_fewer(model: Any) -> None:
@@ -69,6 +76,12 @@ def choices(model: Any, tokens: list[int]) -> np.ndarray[Any, Any]:
         model(torch.tensor([tokens]))
     hook.remove()
     return found[0]
+
+
+def test_the_gate_of_a_shared_expert_is_noticed() -> None:
+    model, changed = tiny_qwen2_moe(), tiny_qwen2_moe()
+    open_shared_gate(changed)
+    assert largest_error(model, changed) > 2e-4
 
 
 def test_tokens_of_the_history_choose_different_experts() -> None:

@@ -68,3 +68,12 @@ def test_experts_are_their_gated_layers_added_with_their_weights(storage: str) -
             inner = (gate / (1 + np.exp(-gate)) * value).astype(np.float32)
             expected[n] += weights[n, e] * (stored(down[e]).astype(np.float64) @ stored(inner))
     np.testing.assert_allclose(found, expected, atol=1e-4 if storage == "bf16" else 1e-5, rtol=1e-4)
+
+
+def test_rows_are_gated_by_one_number_each() -> None:
+    x, gate = rows(4, 6), np.array([[0], [1.5], [-100], [100]], np.float32)
+    body = """%y = mk.gate_rows %a, %b : (tensor<?x6xf32>, tensor<?x1xf32>) -> tensor<?x6xf32>
+      return %y : tensor<?x6xf32>"""
+    found = run("tensor<?x6xf32>, tensor<?x1xf32> -> tensor<?x6xf32>", body, x, gate)
+    expected = torch.sigmoid(torch.from_numpy(gate)) * torch.from_numpy(x)
+    np.testing.assert_allclose(found, expected.numpy(), rtol=1e-6, atol=1e-30)

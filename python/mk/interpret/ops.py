@@ -119,6 +119,15 @@ def moe_combine(step: Step, op: Operation, operands: list[Any], above: Environme
     return run_block(epilogue[0], [sums], step, above) if epilogue else [sums]
 
 
+@meaning("mk.gate_rows")
+def gate_rows(step: Step, op: Operation, operands: list[Any], above: Environment) -> Sequence[Runtime]:
+    x, gate = operands
+    with np.errstate(
+        over="ignore"
+    ):  # exp of a large number is infinite, and the quotient the 0 that it should be
+        return [x * (1 / (1 + np.exp(-gate)))]
+
+
 def _choices(route: Array) -> list[tuple[int, int, int]]:
     """(row, expert, place among the row's experts) in ascending order."""
     return [(n, int(e), j) for n, row in enumerate(route) for j, e in enumerate(np.flatnonzero(row))]
