@@ -192,7 +192,8 @@ def test_bytes_of_a_step_are_those_of_the_chosen_experts() -> None:
 
 @pytest.mark.parametrize("make", [tiny_mixtral, tiny_qwen3_moe, tiny_olmoe])
 def test_folders_keep_experts_one_by_one(make: Callable[[], Any], tmp_path: Path) -> None:
-    """Compiled from the folder, and from a package that reads it later; one expert's tensor missing is an error."""
+    """Compiled from the folder, from a package that reads it later, and from a config with the folder's weights; one
+    expert's tensor missing is an error."""
     from safetensors.numpy import load_file, save_file
 
     model = make()
@@ -201,8 +202,9 @@ def test_folders_keep_experts_one_by_one(make: Callable[[], Any], tmp_path: Path
     expected = reference(model, tokens)
     program = mk.compile_module(tmp_path, dtype="float32", max_length=128, use_cache=False)
     program.save(tmp_path / "program.mkp")
-    for one in (program, mk.load(tmp_path / "program.mkp")):
-        with one.engine() as engine:
+    of_model = mk.compile_module(model.config, dtype="float32", max_length=128, use_cache=False)
+    for one, weights in ((program, None), (mk.load(tmp_path / "program.mkp"), None), (of_model, tmp_path)):
+        with one.engine(weights=weights) as engine:
             logits = engine.step(tokens, range(20), [0] * 20)
         assert np.abs(logits - expected).max() / np.abs(expected).max() < 2e-4
     file = tmp_path / "model.safetensors"
