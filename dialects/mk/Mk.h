@@ -13,6 +13,12 @@
 #include "mlir/Interfaces/InferTypeOpInterface.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 
+namespace mlir::mk {
+/// Column c of the result needs column c of each operand, and nothing else.
+template <typename ConcreteType>
+class Elementwise : public OpTrait::TraitBase<ConcreteType, Elementwise> {};
+} // namespace mlir::mk
+
 #include "dialects/mk/MkDialect.h.inc"
 #define GET_ATTRDEF_CLASSES
 #include "dialects/mk/MkAttrs.h.inc"
@@ -42,6 +48,9 @@ bool multiplies(Operation *op);
 MutableOperandRange getMultiplied(Operation *op);
 /// These as one weight: matrices one below the other, or the matrices of all experts.
 RankedTensorType getPackedType(Operation *op);
+
+/// Whether column c of the op's result needs column c of each operand, and nothing else.
+inline bool isElementwise(Operation *op) { return op->hasTrait<Elementwise>(); }
 
 /// The end of the region in which an op computes its results: the epilogue of a product, or the
 /// body of a rowwise. Null for other ops, and if there is none.

@@ -8,6 +8,8 @@
 #include "mlir/IR/DialectImplementation.h"
 #include "llvm/ADT/StringExtras.h"
 
+#include <numeric>
+
 namespace mlir::mk {
 
 using EmitError = llvm::function_ref<InFlightDiagnostic()>;
@@ -138,6 +140,102 @@ LogicalResult OptionsAttr::verify(EmitError emitError, int64_t maxTokens, int64_
       failed(atMost("max_sequences", maxSequences, "max_rows", maxRows)))
     return failure();
   return success();
+}
+
+//===----------------------------------------------------------------------===//
+// #mk.view
+//===----------------------------------------------------------------------===//
+
+Attribute ViewAttr::parse(AsmParser &parser, Type) {
+  SmallVector<int64_t> shape, sizes, strides;
+  bool transposed = false;
+  int64_t offset = 0;
+  double plus = 0;
+  SMLoc loc = parser.getCurrentLocation();
+  auto parseList = [&](SmallVector<int64_t> &list) {
+    return parser.parseCommaSeparatedList(AsmParser::Delimiter::Square,
+                                          [&] { return parser.parseInteger(list.emplace_back()); });
+  };
+  auto parseField = [&]() -> ParseResult {
+    StringRef name;
+    SMLoc nameLoc = parser.getCurrentLocation();
+    if (parser.parseKeyword(&name) || parser.parseEqual())
+      return failure();
+    if (name == "shape")
+      return parseList(shape);
+    if (name == "sizes")
+      return parseList(sizes);
+    if (name == "strides")
+      return parseList(strides);
+    if (name == "offset")
+      return parser.parseInteger(offset);
+    if (name == "plus")
+      return parser.parseFloat(plus);
+    if (name != "transposed")
+      return parser.emitError(nameLoc) << "expected shape, transposed, offset, sizes, strides or "
+                                          "plus, found "
+                                       << name;
+    transposed = true;
+    return parser.parseKeyword("true");
+  };
+  if (parser.parseCommaSeparatedList(AsmParser::Delimiter::LessGreater, parseField))
+    return {};
+  return parser.getChecked<ViewAttr>(loc, parser.getContext(), ArrayRef<int64_t>(shape), transposed,
+                                     offset, ArrayRef<int64_t>(sizes), ArrayRef<int64_t>(strides),
+                                     APFloat(plus));
+}
+
+void ViewAttr::print(AsmPrinter &printer) const {
+  auto printList = [&](StringRef name, ArrayRef<int64_t> list) {
+    printer << name << " = [";
+    llvm::interleaveComma(list, printer);
+    printer << ']';
+  };
+  printer << '<';
+  printList("shape", getShape());
+  if (getTransposed())
+    printer << ", transposed = true";
+  if (getOffset())
+    printer << ", offset = " << getOffset();
+  if (!getSizes().empty()) {
+    printList(", sizes", getSizes());
+    printList(", strides", getStrides());
+  }
+  if (!getPlus().isZero())
+    (printer << ", plus = ").printFloat(getPlus());
+  printer << '>';
+}
+
+LogicalResult ViewAttr::verify(EmitError emitError, ArrayRef<int64_t> shape, bool transposed,
+                               int64_t offset, ArrayRef<int64_t> sizes, ArrayRef<int64_t> strides,
+                               APFloat plus) {
+  auto isPositive = [](int64_t size) { return size > 0; };
+  if (shape.empty() || shape.size() > 2 || !llvm::all_of(shape, isPositive))
+    return emitError() << "expected the positive sizes of a vector or matrix, found " << shape;
+  if (transposed && shape.size() != 2)
+    return emitError() << "expected a matrix to transpose, found " << shape;
+  if (sizes.size() != strides.size() || !llvm::all_of(sizes, isPositive))
+    return emitError() << "expected as many positive sizes as strides, found " << sizes << " and "
+                       << strides;
+  int64_t rows = transposed ? shape[1] : shape[0], lowest = offset, highest = offset;
+  for (auto [size, stride] : llvm::zip_equal(sizes, strides))
+    (stride < 0 ? lowest : highest) += (size - 1) * stride;
+  if (lowest < 0 || highest >= rows || (sizes.empty() && offset != 0))
+    return emitError() << "expected rows of the " << rows << " there are, found " << lowest
+                       << " .. " << highest;
+  if (!plus.isFinite())
+    return emitError() << "expected to add a finite number, found " << plus.convertToDouble();
+  return success();
+}
+
+SmallVector<int64_t> ViewAttr::getViewedShape() const {
+  SmallVector<int64_t> shape(getShape());
+  if (getTransposed())
+    std::swap(shape[0], shape[1]);
+  if (!getSizes().empty())
+    shape[0] = std::accumulate(getSizes().begin(), getSizes().end(), int64_t(1),
+                               std::multiplies<int64_t>());
+  return shape;
 }
 
 } // namespace mlir::mk

@@ -58,4 +58,30 @@ def Mk_OptionsAttr : AttrDef<Mk_Dialect, "Options"> {
   }];
 }
 
+def Mk_ViewAttr : AttrDef<Mk_Dialect, "View"> {
+  let mnemonic = "view";
+  let summary = "a tensor of the checkpoint as a weight shows it";
+  let description = [{
+    What an `mk.weight` makes of its tensor when it is packed, so that it costs nothing later:
+
+    `#mk.view<shape = [96, 64], offset = 16, sizes = [2, 16], strides = [48, 1]>`
+
+    * `shape`: the tensor's own sizes;
+    * `transposed`: its columns are taken for rows, before all else;
+    * `offset`, `sizes`, `strides`: row r of the weight, written with a digit for each of `sizes`, is row
+      `offset + sum of digit * stride`. The example takes rows 16 .. 31 and 64 .. 79. No sizes: all rows as they are;
+    * `plus`: added to every element, in float32.
+  }];
+  let parameters = (ins ArrayRefParameter<"int64_t">:$shape, DefaultValuedParameter<"bool", "false">:$transposed,
+                        DefaultValuedParameter<"int64_t", "0">:$offset,
+                        OptionalArrayRefParameter<"int64_t">:$sizes, OptionalArrayRefParameter<"int64_t">:$strides,
+                        APFloatParameter<"added to every element">:$plus);
+  let hasCustomAssemblyFormat = 1;
+  let genVerifyDecl = 1;
+  let extraClassDeclaration = [{
+    /// The sizes of what is seen.
+    SmallVector<int64_t> getViewedShape() const;
+  }];
+}
+
 #endif // MK_ATTRS_TD

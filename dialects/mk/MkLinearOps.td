@@ -10,31 +10,40 @@ def Mk_WeightOp : Mk_Op<"weight", [Pure]> {
   let description = [{
     The tensor called `source` in the model's state dict, stored with the element type of the result
     (float32 or bfloat16; a wider checkpoint is rounded to nearest even at load). Two `mk.weight` of one
-    name are the same tensor: that is how tied weights stay one. Lowers to a `mk_task.weight`.
+    name are the same tensor: that is how tied weights stay one. With a `view`, its rows in another order, its
+    transpose, or a number more than it: see `#mk.view`. Lowers to a `mk_task.weight`.
 
     ```mlir
     %w = mk.weight @model.norm.weight : tensor<576xf32>
+    %t = mk.weight @h.0.mlp.c_fc.weight view<shape = [64, 256], transposed = true> : tensor<256x64xbf16>
     ```
   }];
-  let arguments = (ins FlatSymbolRefAttr:$source);
+  let arguments = (ins FlatSymbolRefAttr:$source, OptionalAttr<Mk_ViewAttr>:$view);
   let results = (outs Mk_Weight:$result);
-  let assemblyFormat = "$source attr-dict `:` type($result)";
+  let builders = [OpBuilder<(ins "::mlir::Type":$type, "::mlir::FlatSymbolRefAttr":$source), [{
+    build($_builder, $_state, type, source, ViewAttr());
+  }]>];
+  let assemblyFormat = "$source (`view` `` $view^)? attr-dict `:` type($result)";
   let hasVerifier = 1;
 }
 
 def Mk_EmbeddingOp : Mk_Op<"embedding", [Pure]> {
   let summary = "look up one row of a table per token";
   let description = [{
-    Row n of the result is row `tokens[n]` of `table`, converted to float32. Requires
-    `0 <= tokens[n] < V`; the runtime checks it before a step. Lowers to a `columns` kind.
+    Row n of the result is row `indices[n] + offset` of `table`, converted to float32. The indices are the step's
+    tokens or, for learned positions, its positions. Requires `0 <= indices[n] + offset < V`: for tokens the runtime
+    checks it before a step, for positions `mk-form-tasks` does. Lowers to a `columns` kind.
 
     ```mlir
     %x = mk.embedding %table, %tokens : (tensor<160x64xbf16>, tensor<?xi32>) -> tensor<?x64xf32>
     ```
   }];
-  let arguments = (ins Mk_Matrix:$table, Mk_Indices:$tokens);
+  let arguments = (ins Mk_Matrix:$table, Mk_Indices:$indices, DefaultValuedAttr<I64Attr, "0">:$offset);
   let results = (outs Mk_Activation:$result);
-  let assemblyFormat = "$table `,` $tokens attr-dict `:` functional-type(operands, results)";
+  let builders = [OpBuilder<(ins "::mlir::Type":$type, "::mlir::Value":$table, "::mlir::Value":$indices), [{
+    build($_builder, $_state, type, table, indices, /*offset=*/0);
+  }]>];
+  let assemblyFormat = "$table `,` $indices attr-dict `:` functional-type(operands, results)";
   let hasVerifier = 1;
 }
 

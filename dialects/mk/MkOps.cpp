@@ -52,25 +52,49 @@ static LogicalResult expectHeads(Operation *op, StringRef name, int64_t columns,
 LogicalResult WeightOp::verify() {
   if (getSource().empty())
     return emitOpError("expected the name of a tensor of the checkpoint, found an empty one");
+  if (ViewAttr view = getViewAttr();
+      view && ArrayRef(view.getViewedShape()) != getType().getShape())
+    return emitOpError() << "expected a result of " << view.getViewedShape()
+                         << " as its view has, found " << getType();
   return success();
 }
 
 LogicalResult EmbeddingOp::verify() {
+  int64_t rows = getTable().getType().getDimSize(0);
+  if (int64_t offset = getOffset(); offset < 0 || offset >= rows)
+    return emitOpError() << "expected an offset within the " << rows << " rows of its table, found "
+                         << offset;
   return expectColumns(*this, "a result", getResult(), "its table", getColumns(getTable()));
 }
 
+static LogicalResult expectPositiveEps(Operation *op, const APFloat &eps) {
+  if (eps.isFinite() && eps.convertToDouble() > 0)
+    return success();
+  return op->emitOpError() << "expected a finite eps > 0, found " << eps.convertToDouble();
+}
+
 LogicalResult RmsNormOp::verify() {
-  if (!getEps().isFinite() || !(getEps().convertToDouble() > 0))
-    return emitOpError() << "expected a finite eps > 0, found " << getEps().convertToDouble();
-  if (failed(expectColumns(*this, "a gain", getGain(), "its input", getColumns(getInput()))))
+  if (failed(expectPositiveEps(*this, getEps())))
     return failure();
+  if (Value gain = getGain();
+      gain && failed(expectColumns(*this, "a gain", gain, "its input", getColumns(getInput()))))
+    return failure();
+  return expectSameColumns(*this, getInput());
+}
+
+LogicalResult LayerNormOp::verify() {
+  if (failed(expectPositiveEps(*this, getEps())))
+    return failure();
+  for (auto [name, vector] : {std::pair("a gain", getGain()), std::pair("a bias", getBias())})
+    if (vector && failed(expectColumns(*this, name, vector, "its input", getColumns(getInput()))))
+      return failure();
   return expectSameColumns(*this, getInput());
 }
 
 LogicalResult HeadNormOp::verify() {
   int64_t headDim = getHeadDim();
-  if (!getEps().isFinite() || !(getEps().convertToDouble() > 0))
-    return emitOpError() << "expected a finite eps > 0, found " << getEps().convertToDouble();
+  if (failed(expectPositiveEps(*this, getEps())))
+    return failure();
   if (headDim <= 0 || headDim % 2 != 0)
     return emitOpError() << "expected an even, positive head_dim, found " << headDim;
   if (failed(expectHeads(*this, "an input", getColumns(getInput()), headDim)) ||
@@ -83,12 +107,19 @@ LogicalResult RopeOp::verify() {
   int64_t headDim = getHeadDim();
   if (headDim <= 0 || headDim % 2 != 0)
     return emitOpError() << "expected an even, positive head_dim, found " << headDim;
+  if (getPairs() > headDim / 2)
+    return emitOpError() << "expected frequencies for at most half a head of " << headDim
+                         << " columns, found " << getPairs();
+  if (getDistance() != getPairs() && getDistance() != headDim / 2)
+    return emitOpError() << "expected a partner half a head of " << headDim << " or " << getPairs()
+                         << " columns apart, found " << getDistance();
   if (failed(expectHeads(*this, "an input", getColumns(getInput()), headDim)) ||
-      failed(expectColumns(*this, "frequencies", getFrequencies(), "half a head", headDim / 2)) ||
       failed(expectFinite(*this, "scale", getScale())))
     return failure();
   return expectSameColumns(*this, getInput());
 }
+
+int64_t RopeOp::getPairs() { return getColumns(getFrequencies()); }
 
 LogicalResult SelectRowsOp::verify() { return expectSameColumns(*this, getInput()); }
 
@@ -125,10 +156,26 @@ template <typename BinaryOp> static LogicalResult verifyBinary(BinaryOp op) {
 }
 
 LogicalResult AddOp::verify() { return verifyBinary(*this); }
-
+LogicalResult SubOp::verify() { return verifyBinary(*this); }
 LogicalResult MulOp::verify() { return verifyBinary(*this); }
+LogicalResult DivOp::verify() { return verifyBinary(*this); }
 
+template <typename ScalarOp> static LogicalResult verifyScalar(ScalarOp op) {
+  if (failed(expectFinite(op, "number", op.getNumber())))
+    return failure();
+  return expectSameColumns(op, op.getInput());
+}
+
+LogicalResult ScaleOp::verify() { return verifyScalar(*this); }
+LogicalResult ShiftOp::verify() { return verifyScalar(*this); }
+
+LogicalResult ExpOp::verify() { return expectSameColumns(*this, getInput()); }
+LogicalResult TanhOp::verify() { return expectSameColumns(*this, getInput()); }
+LogicalResult SigmoidOp::verify() { return expectSameColumns(*this, getInput()); }
+LogicalResult ReluOp::verify() { return expectSameColumns(*this, getInput()); }
 LogicalResult SiluOp::verify() { return expectSameColumns(*this, getInput()); }
+LogicalResult GeluOp::verify() { return expectSameColumns(*this, getInput()); }
+LogicalResult GeluTanhOp::verify() { return expectSameColumns(*this, getInput()); }
 
 LogicalResult GluOp::verify() {
   if (failed(expectColumns(*this, "an up operand", getUp(), "its gate", getColumns(getGate()))))

@@ -130,7 +130,7 @@ void BufferOp::build(OpBuilder &builder, OperationState &state, StringAttr name,
 void mk_task::WeightOp::build(OpBuilder &builder, OperationState &state, StringAttr name,
                               ArrayAttr sources, LayoutAttr layout, TypeAttr type) {
   build(builder, state, name, sources, layout, IntegerAttr(), UnitAttr(), DenseI64ArrayAttr(),
-        ArrayAttr(), FlatSymbolRefAttr(), type);
+        ArrayAttr(), FlatSymbolRefAttr(), ArrayAttr(), type);
 }
 
 bool mk_task::endsStep(KindOp kind) {

@@ -41,6 +41,11 @@ LogicalResult WeightOp::verify() {
   bool tiles = getLayout() == Layout::tiles;
   if (getSources().empty())
     return emitOpError() << "expected at least one source tensor";
+  if (ArrayAttr views = getViewsAttr();
+      views && (views.size() != getSources().size() ||
+                !llvm::all_of(views, llvm::IsaPred<mk::ViewAttr, UnitAttr>)))
+    return emitOpError() << "expected a #mk.view or unit for each of its " << getSources().size()
+                         << " sources, found " << views;
   if (!type.hasStaticShape() || type.getRank() < 1 || type.getRank() > (tiles ? 3 : 2) ||
       !type.getElementType().isIntOrFloat())
     return emitOpError() << "expected a vector or matrix of known shape, found " << type;

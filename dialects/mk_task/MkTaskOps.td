@@ -88,7 +88,8 @@ def MkTask_CacheOp : MkTask_SymbolOp<"cache"> {
 def MkTask_WeightOp : MkTask_SymbolOp<"weight"> {
   let summary = "tensors of the checkpoint as they lie in memory";
   let description = [{
-    The rows of all `sources` one below the other, in the given layout. `offset` (bytes in the parameter
+    The rows of all `sources` one below the other, each seen through its `#mk.view` in `views` if that has one (or
+    `unit`: as it is), in the given layout. `offset` (bytes in the parameter
     arena) places a `rows` weight, and for a `tiles` weight that is also looked up by row (`gathered`) its
     place array: int32 [units], a copy of `tile_offsets`; row r is row `r % (2 * lanes)` of tile
     `r / (2 * lanes)`. `tile_offsets`: for each tile its place in the streams in units of 64 bytes. `scale` names
@@ -103,12 +104,12 @@ def MkTask_WeightOp : MkTask_SymbolOp<"weight"> {
                        MkTask_Layout:$layout, OptionalAttr<I64Attr>:$offset, UnitAttr:$gathered,
                        OptionalAttr<DenseI64ArrayAttr>:$tile_offsets,
                        OptionalAttr<TypedArrayAttrBase<MkTask_SegmentAttr, "segments">>:$segments,
-                       OptionalAttr<FlatSymbolRefAttr>:$scale,
+                       OptionalAttr<FlatSymbolRefAttr>:$scale, OptionalAttr<ArrayAttr>:$views,
                        TypeAttrOf<AnyRankedTensor>:$type);
   let builders = [OpBuilder<(ins "::mlir::StringAttr":$name, "::mlir::ArrayAttr":$sources,
                              "::mlir::mk_task::LayoutAttr":$layout, "::mlir::TypeAttr":$type)>];
   let assemblyFormat = [{
-    $sym_name $sources `layout` `(` $layout `)` (`gathered` $gathered^)? (`offset` `(` $offset^ `)`)?
+    $sym_name $sources (`views` $views^)? `layout` `(` $layout `)` (`gathered` $gathered^)? (`offset` `(` $offset^ `)`)?
     (`segments` $segments^)? (`scale` $scale^)? (`tile_offsets` $tile_offsets^)? attr-dict `:` $type
   }];
   let hasVerifier = 1;

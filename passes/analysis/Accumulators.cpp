@@ -21,3 +21,15 @@ std::optional<int64_t> mk::getAccumulatorColumn(Operation *anchor, Value value) 
     return *lowest + int64_t(slice.getOffset());
   return lowest;
 }
+
+bool mk::isRotated(RopeOp op, mk_task::SegmentAttr segment, int64_t origin) {
+  return (segment.getBase() - origin) % int64_t(op.getHeadDim()) == 0;
+}
+
+bool mk::pairsColumns(Operation *anchor, Operation *op) {
+  if (!isElementwise(op) || op->getNumOperands() != 2)
+    return false;
+  auto a = getAccumulatorColumn(anchor, op->getOperand(0)),
+       b = getAccumulatorColumn(anchor, op->getOperand(1));
+  return a && b && *a != *b;
+}

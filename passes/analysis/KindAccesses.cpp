@@ -13,15 +13,16 @@ int64_t getWidth(Type type) {
   return tensor.getRank() < 2 ? 1 : tensor.getDimSize(1);
 }
 
-/// Columns of heads of `headDim`, and with each its partner in the head's other half.
-static ColumnSet withRopePartners(const ColumnSet &set, int64_t headDim, int64_t width) {
+/// Columns of heads of `headDim`, and with each its partner `apart` columns from it: for the first
+/// `half` columns, and those that are their partners.
+static ColumnSet withRopePartners(const ColumnSet &set, int64_t headDim, int64_t half,
+                                  int64_t apart, int64_t width) {
   ColumnSet result = set;
-  int64_t half = headDim / 2;
   for (Columns c : set)
     for (int64_t head = c.begin / headDim * headDim; head < c.end; head += headDim) {
-      for (Columns p : clip({c}, head, head + half, half))
+      for (Columns p : clip({c}, head, head + half, apart))
         result.push_back(p);
-      for (Columns p : clip({c}, head + half, head + headDim, -half))
+      for (Columns p : clip({c}, head + apart, head + apart + half, -apart))
         result.push_back(p);
     }
   return intersect(normalize(std::move(result)), {{0, width}});
@@ -51,23 +52,20 @@ ColumnSet KindAccesses::available(Value value) {
   Operation *op = value.getDefiningOp();
   if (!op)
     return whole(value);
+  if (mk::isElementwise(op)) { // a vector has every column
+    ColumnSet result = available(op->getOperand(0));
+    for (Value other : op->getOperands().drop_front())
+      if (cast<RankedTensorType>(other.getType()).getRank() == 2)
+        result = intersect(result, available(other));
+    return result;
+  }
   return llvm::TypeSwitch<Operation *, ColumnSet>(op)
       .Case([&](mk::SliceOp slice) {
         int64_t offset = slice.getOffset();
         return clip(available(slice.getInput()), offset, offset + getWidth(value.getType()),
                     -offset);
       })
-      .Case<mk::AddOp, mk::MulOp>([&](auto binary) {
-        ColumnSet lhs = available(binary.getLhs());
-        if (cast<RankedTensorType>(binary.getRhs().getType()).getRank() < 2)
-          return lhs;
-        return intersect(lhs, available(binary.getRhs()));
-      })
-      .Case([&](mk::GluOp glu) {
-        return intersect(available(glu.getGate()), available(glu.getUp()));
-      })
-      .Case<mk::SiluOp, mk::RopeOp, mk::HeadNormOp>(
-          [&](auto unary) { return available(unary.getInput()); })
+      .Case<mk::RopeOp, mk::HeadNormOp>([&](auto unary) { return available(unary.getInput()); })
       .Case([&](mk::ArgmaxPartialOp partial) {
         ColumnSet result;
         int64_t block = partial.getBlock(), width = getWidth(partial.getInput().getType());
@@ -99,19 +97,15 @@ void KindAccesses::demand(Value value, const ColumnSet &columns) {
     }
     return;
   }
+  if (mk::isElementwise(op)) {
+    for (Value operand : op->getOperands())
+      demand(operand, columns);
+    return;
+  }
   llvm::TypeSwitch<Operation *>(op)
       .Case([&](mk::SliceOp slice) {
         demand(slice.getInput(), clip(columns, 0, getWidth(value.getType()), slice.getOffset()));
       })
-      .Case<mk::AddOp, mk::MulOp>([&](auto binary) {
-        demand(binary.getLhs(), columns);
-        demand(binary.getRhs(), columns);
-      })
-      .Case([&](mk::GluOp glu) {
-        demand(glu.getGate(), columns);
-        demand(glu.getUp(), columns);
-      })
-      .Case([&](mk::SiluOp silu) { demand(silu.getInput(), columns); })
       .Case([&](mk::GateRowsOp gate) {
         demand(gate.getInput(), columns);
         readWhole(gate.getGate());
@@ -121,7 +115,8 @@ void KindAccesses::demand(Value value, const ColumnSet &columns) {
       })
       .Case([&](mk::RopeOp rope) {
         int64_t width = getWidth(rope.getInput().getType());
-        demand(rope.getInput(), withRopePartners(columns, rope.getHeadDim(), width));
+        demand(rope.getInput(), withRopePartners(columns, rope.getHeadDim(), rope.getPairs(),
+                                                 rope.getDistance(), width));
         readWhole(rope.getPositions());
       })
       .Case([&](mk::ArgmaxPartialOp partial) {

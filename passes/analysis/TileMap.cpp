@@ -107,6 +107,41 @@ template <typename HeadsOp> static Pairing getHeads(HeadsOp op, int64_t base, bo
   return getHeads(op, base, getColumns(op.getResult()), op.getHeadDim(), whole);
 }
 
+/// Of each head the columns that are rotated, and the others behind them.
+static Pairing getRotated(RopeOp rope, int64_t base, bool whole) {
+  Pairing heads = getHeads(rope, base, whole);
+  heads.half = rope.getPairs();
+  heads.partner = rope.getDistance();
+  return heads;
+}
+
+/// The other columns of each head, behind those of each pair or behind all of them.
+static Pairing getUnrotated(RopeOp rope, const Pairing &rotated) {
+  Pairing rest = rotated;
+  bool behindAll = rotated.partner == rotated.half;
+  rest.base += behindAll ? 2 * rotated.half : rotated.half;
+  rest.half = rotated.stride / 2 - rotated.half;
+  rest.partner = behindAll ? rest.half : rotated.partner;
+  return rest;
+}
+
+/// Two neighbouring bfloat16 of a row are one word, which no two groups may share: those of a
+/// cache, and all on a GPU.
+static LogicalResult checkWords(const Needs &needs, int64_t lanes, bool areStored) {
+  for (const Pairing &p : needs.pairings)
+    if (isa<RopeOp>(p.op) && p.half % 2 && 2 * p.half < p.stride && (areStored || lanes == 2))
+      return emitModelError(p.op) << "rotates " << p.half
+                                  << " pairs of columns of a head; expected an even number";
+  return success();
+}
+
+/// Whether a rotation has cut the heads from column `base` on already.
+static bool rotatesHeads(const Needs &needs, int64_t base, int64_t headDim) {
+  return llvm::any_of(needs.pairings, [&](const Pairing &p) {
+    return isa<RopeOp>(p.op) && p.base == base && p.stride == headDim;
+  });
+}
+
 /// Follows the columns of the accumulators: `begins` maps a value to the accumulator column of its
 /// column 0. For a value made of partners that is the column of the lower one.
 static LogicalResult collectNeeds(Operation *anchor, Block &epilogue, int64_t lanes, Needs &needs) {
@@ -130,15 +165,21 @@ static LogicalResult collectNeeds(Operation *anchor, Block &epilogue, int64_t la
       for (auto [value, at] : inputs)
         needs.cuts.append({at, at + getColumns(value)});
       // A head of the cache has a place of its own; heads of whole groups keep to it anyway.
+      bool isRounded = false;
+      if (auto append = dyn_cast<KvAppendOp>(op))
+        isRounded = append.getCache().getType().getElementType().isBF16();
+      if (failed(checkWords(needs, lanes, isRounded)))
+        return failure();
       if (auto append = dyn_cast<KvAppendOp>(op))
         if (int64_t headDim = append.getCache().getType().getHeadDim();
             whole || headDim % lanes != 0)
           for (auto [value, at] : inputs)
-            needs.pairings.push_back(getHeads(append, at, getColumns(value), headDim, whole));
+            if (!rotatesHeads(needs, at, headDim))
+              needs.pairings.push_back(getHeads(append, at, getColumns(value), headDim, whole));
       continue;
     }
     if (auto rope = dyn_cast<RopeOp>(op)) {
-      needs.pairings.push_back(getHeads(rope, begin, whole));
+      needs.pairings.push_back(getRotated(rope, begin, whole));
     } else if (auto norm = dyn_cast<HeadNormOp>(op); norm && whole) {
       needs.pairings.push_back(getHeads(norm, begin, whole));
     } else if (auto partial = dyn_cast<ArgmaxPartialOp>(op)) {
@@ -147,13 +188,12 @@ static LogicalResult collectNeeds(Operation *anchor, Block &epilogue, int64_t la
                                        << " rows, found " << int64_t(partial.getBlock());
       needs.pairings.push_back(getPlain(partial, begin, width, lanes));
       continue; // the result's columns are numbered by units, not by accumulators
-    } else if (isa<AddOp, MulOp, GluOp>(op) && inputs.size() == 2 &&
-               inputs[0].second != inputs[1].second) {
+    } else if (isElementwise(&op) && inputs.size() == 2 && inputs[0].second != inputs[1].second) {
       int64_t other = inputs[1].second;
       begin = std::min(begin, other);
       needs.pairings.push_back(
           {&op, begin, 1, 2 * width, width, std::max(inputs[0].second, other) - begin});
-    } else if (!isa<AddOp, MulOp, GluOp, SiluOp>(op)) {
+    } else if (!isElementwise(&op)) {
       return emitModelError(&op) << "cannot follow "
                                  << (whole ? "other row-wise work" : "mk.linear")
                                  << " in one task: it needs more columns than one "
@@ -204,6 +244,11 @@ static FailureOr<TileMap> arrange(KindOp kind, Needs &needs, int64_t columns, in
     bool plain = isa<ArgmaxPartialOp>(p.op);
     done = plain ? p.base + getColumns(p.op->getOperand(0)) : p.limit();
     append(p, done);
+    if (auto rope = dyn_cast<RopeOp>(p.op); rope && 2 * p.half < p.stride) {
+      Pairing rest = getUnrotated(rope, p);
+      done = p.base + p.outer * p.stride;
+      append(rest, done);
+    }
     previous = &p;
   }
   appendPlain(columns);
@@ -234,7 +279,7 @@ FailureOr<TileMap> computeTileMap(KindOp kind, int64_t lanes) {
              << "expected rows of columns as its result, to cut them into units";
     columns = getColumns(anchor->getResult(0));
     if (auto rope = dyn_cast<RopeOp>(anchor))
-      needs.pairings.push_back(getHeads(rope, 0, /*whole=*/false));
+      needs.pairings.push_back(getRotated(rope, 0, /*whole=*/false));
     if (auto norm = dyn_cast<HeadNormOp>(anchor))
       needs.pairings.push_back(getHeads(norm, 0, /*whole=*/true));
   }

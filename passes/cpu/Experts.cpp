@@ -24,7 +24,7 @@ LogicalResult KindEmitter::emitExperts() {
   auto combine = dyn_cast<MoeCombineOp>(anchor);
   if (YieldOp yield = getResultsYield(anchor))
     for (Operation &op : yield->getBlock()->without_terminator())
-      if (!isa<SliceOp, AddOp, MulOp, SiluOp, GluOp>(op))
+      if (!isElementwise(&op) && !isa<SliceOp>(op))
         return refuse(
             &op, "cannot run on the accumulators of an expert: expected work on single columns");
 

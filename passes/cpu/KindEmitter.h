@@ -93,13 +93,17 @@ private:
   Value pullEmbedding(EmbeddingOp op, const Place &place);
   Value pullRope(RopeOp op, const Place &place);
   Value pullCombine(CombineOp op, const Place &place);
-  Value inverseRoot(Value sum, int64_t columns, const APFloat &eps);
-  void prepareNorm(RmsNormOp op, Value row);
   void prepareCombine(CombineOp op, Value row);
-  void prepareHeads(mk_task::SegmentAttr segment, Value outer, Value row);
-  Value pullHeadNorm(HeadNormOp op, const Place &place);
   /// Columns that one pull of the value may cover at most, starting at a multiple of it.
   int64_t pullWidth(Value value);
+
+  // Norms.cpp
+  Value inverseRoot(Value sum, int64_t columns, const APFloat &eps);
+  Value sumRow(Value input, Value row, function_ref<Value(Value columns, Value sum)> addColumns);
+  void prepareNorm(Operation *op, Value row);
+  Value pullNorm(Operation *op, const Place &place);
+  void prepareHeads(mk_task::SegmentAttr segment, Value outer, Value row);
+  Value pullHeadNorm(HeadNormOp op, const Place &place);
 
   // Stores.cpp: where the values of a unit go.
   struct Output {
@@ -154,8 +158,9 @@ private:
   DenseMap<Value, mk_task::WeightOp> tiled; // embedding table that lies in tiles
   SmallVector<Output> outputs;
   DenseMap<Operation *, Value>
-      prepared;      // norm -> 1 / rms of the row or head; combine -> weights of the ranges
-  UnitGroups groups; // while an epilogue is emitted
+      prepared; // norm -> 1 / rms of the row or head; combine -> weights of the ranges
+  DenseMap<Operation *, Value> means; // layer norm -> mean of the row
+  UnitGroups groups;                  // while an epilogue is emitted
 };
 
 } // namespace mlir::mk

@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // Evaluation by demand: `prepare` what needs a whole row, `pull` some columns.
+#include "passes/analysis/Accumulators.h"
+#include "passes/cpu/Elementwise.h"
 #include "passes/cpu/KindEmitter.h"
 
 #include "llvm/ADT/TypeSwitch.h"
@@ -33,76 +35,10 @@ void KindEmitter::prepare(Value value, Value row) {
   for (Value operand : op->getOperands())
     if (auto type = dyn_cast<RankedTensorType>(operand.getType()); type && type.getRank() == 2)
       prepare(operand, row);
-  if (auto norm = dyn_cast<RmsNormOp>(op))
-    prepareNorm(norm, row);
+  if (isa<RmsNormOp, LayerNormOp>(op))
+    prepareNorm(op, row);
   if (auto combine = dyn_cast<CombineOp>(op))
     prepareCombine(combine, row);
-}
-
-/// 1 / sqrt(mean + eps)
-Value KindEmitter::inverseRoot(Value sum, int64_t columns, const APFloat &eps) {
-  Type scalar = b.getF32Type();
-  Value mean = b.fdiv(sum, b.constant(scalar, double(columns)));
-  Value root = b.create<math::SqrtOp>(b.fadd(mean, b.constant(scalar, eps.convertToDouble())));
-  return b.fdiv(b.constant(scalar, 1.0), root);
-}
-
-/// The sum of squares is kept in `lanes` partial sums, one a lane, joined at the end by halving.
-void KindEmitter::prepareNorm(RmsNormOp op, Value row) {
-  int64_t columns = getColumns(op.getInput()), width = pullWidth(op.getInput());
-  VectorType type = vector(b.getF32Type(), width);
-  auto accumulate = [&](Value sum, Place place) {
-    Value x = pull(op.getInput(), place);
-    return b.fma(x, x, sum);
-  };
-  int64_t whole = columns / width * width;
-  Value sum =
-      b.loop(b.index(0), b.index(whole), b.index(width), b.constant(type, 0.0),
-             [&](Value c, ValueRange sums) {
-               return SmallVector<Value>{accumulate(sums[0], {row, {c, 0}, width, nullptr})};
-             })[0];
-  if (whole != columns) {
-    Place tail{row, {nullptr, whole}, width, b.index(columns - whole)};
-    Value mask =
-        b.create<vector::CreateMaskOp>(vector(b.getI1Type(), width), ValueRange(tail.valid));
-    sum = b.create<arith::SelectOp>(mask, accumulate(sum, tail), sum);
-  }
-  prepared[op] = inverseRoot(b.sumLanes(sum), columns, op.getEps());
-}
-
-/// The norms of one head: as for a row, the sum of squares is kept in one partial sum a lane.
-void KindEmitter::prepareHeads(mk_task::SegmentAttr segment, Value outer, Value row) {
-  Type scalar = b.getF32Type();
-  kind.walk([&](HeadNormOp op) {
-    if (!covers(segment, op.getInput()))
-      return;
-    int64_t shift = -origin(op.getInput());
-    Value sum = b.loop(b.index(0), b.index(segment.getHalf()), b.index(lanes),
-                       b.constant(vector(scalar, lanes), 0.0), [&](Value within, ValueRange sums) {
-                         groups = groupsAt(segment, outer, within);
-                         Value sum = sums[0];
-                         for (auto [column, valid] : {std::pair(groups.a, groups.validA),
-                                                      std::pair(groups.b, groups.validB)}) {
-                           Value x = pull(op.getInput(), {row, column + shift, lanes, valid});
-                           Value next = b.fma(x, x, sum);
-                           if (valid) {
-                             Value mask = b.create<vector::CreateMaskOp>(
-                                 vector(b.getI1Type(), lanes), ValueRange(valid));
-                             next = b.create<arith::SelectOp>(mask, next, sum);
-                           }
-                           sum = next;
-                         }
-                         return SmallVector<Value>{sum};
-                       })[0];
-    prepared[op] = inverseRoot(b.sumLanes(sum), op.getHeadDim(), op.getEps());
-  });
-}
-
-Value KindEmitter::pullHeadNorm(HeadNormOp op, const Place &place) {
-  bool second = place.column + origin(op.getInput()) == groups.b;
-  Column inHead = {groups.within, second ? groups.segment.getPartner() : 0};
-  Value x = b.fmul(pull(op.getInput(), place), b.splat(prepared[op], place.width));
-  return b.fmul(x, load(memoryOf(op.getGain()), place.at(inHead)));
 }
 
 /// For every head the weight of each range: exp(m_r - m) / sum_r exp(m_r - m) l_r.
@@ -154,7 +90,8 @@ Value KindEmitter::pullCombine(CombineOp op, const Place &place) {
 }
 
 Value KindEmitter::pullEmbedding(EmbeddingOp op, const Place &place) {
-  Value token = b.toIndex(read(memoryOf(op.getTokens()), place.row));
+  Value token = b.toIndex(read(memoryOf(op.getIndices()), place.row));
+  token = b.add(token, int64_t(op.getOffset()));
   mk_task::WeightOp weight = tiled.lookup(op.getTable());
   if (!weight)
     return load(memoryOf(op.getTable()), place.inRow(token));
@@ -179,8 +116,10 @@ Value KindEmitter::pullEmbedding(EmbeddingOp op, const Place &place) {
 }
 
 Value KindEmitter::pullRope(RopeOp op, const Place &place) {
-  // The place is a group of the unit: A lies in the first half of a head, B in the second.
-  int64_t half = op.getHeadDim() / 2, shift = origin(op.getInput());
+  // The place is a group of the unit: A lies in the first half of what is rotated, B in the second.
+  int64_t half = op.getDistance(), shift = origin(op.getInput());
+  if (!isRotated(op, groups.segment, shift))
+    return pull(op.getInput(), place);
   bool second = place.column + shift == groups.b;
   assert((second || place.column + shift == groups.a) && "rope outside its unit");
   Value low = pull(op.getInput(), place.at(second ? place.column + -half : place.column));
@@ -217,17 +156,6 @@ Value KindEmitter::pull(Value value, Place place) {
                      .Case([&](SliceOp slice) {
                        return pull(slice.getInput(), place.at(place.column + slice.getOffset()));
                      })
-                     .Case([&](AddOp add) {
-                       return b.fadd(pull(add.getLhs(), place), pull(add.getRhs(), place));
-                     })
-                     .Case([&](MulOp mul) {
-                       return b.fmul(pull(mul.getLhs(), place), pull(mul.getRhs(), place));
-                     })
-                     .Case([&](SiluOp silu) { return b.silu(pull(silu.getInput(), place)); })
-                     .Case([&](GluOp glu) {
-                       Value gate = b.silu(pull(glu.getGate(), place));
-                       return b.fmul(gate, pull(glu.getUp(), place));
-                     })
                      .Case([&](GateRowsOp gate) {
                        Value number = read(memoryOf(gate.getGate()), {place.row, b.index(0)});
                        Value one = b.constant(b.getF32Type(), 1.0);
@@ -235,11 +163,8 @@ Value KindEmitter::pull(Value value, Place place) {
                        Value factor = b.fdiv(one, b.fadd(one, power));
                        return b.fmul(pull(gate.getInput(), place), b.splat(factor, place.width));
                      })
-                     .Case([&](RmsNormOp norm) {
-                       Value scale = b.splat(prepared[norm], place.width);
-                       Value x = b.fmul(pull(norm.getInput(), place), scale);
-                       return b.fmul(x, load(memoryOf(norm.getGain()), place));
-                     })
+                     .Case([&](RmsNormOp norm) { return pullNorm(norm, place); })
+                     .Case([&](LayerNormOp norm) { return pullNorm(norm, place); })
                      .Case([&](HeadNormOp norm) { return pullHeadNorm(norm, place); })
                      .Case([&](SelectRowsOp select) {
                        Value row = b.toIndex(read(memoryOf(select.getRows()), place.row));
@@ -247,7 +172,14 @@ Value KindEmitter::pull(Value value, Place place) {
                      })
                      .Case([&](RopeOp rope) { return pullRope(rope, place); })
                      .Case([&](EmbeddingOp embedding) { return pullEmbedding(embedding, place); })
-                     .Case([&](CombineOp combine) { return pullCombine(combine, place); });
+                     .Case([&](CombineOp combine) { return pullCombine(combine, place); })
+                     .Default([&](Operation *) {
+                       assert(isElementwise(op) && "an op without a value by columns");
+                       SmallVector<Value> columns;
+                       for (Value operand : op->getOperands())
+                         columns.push_back(pull(operand, place));
+                       return makeElementwise(b, op, columns);
+                     });
   // A value of a narrower type is rounded where it is made, whoever reads it.
   if (getElementTypeOrSelf(value.getType()).isBF16())
     result = b.widen(b.toBf16(result, nativeBf16));

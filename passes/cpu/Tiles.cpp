@@ -101,16 +101,16 @@ LogicalResult KindEmitter::emitTiles() {
   auto linear = cast<LinearOp>(kind.getAnchor());
   if (!linear.getEpilogue().empty())
     for (Operation &op : linear.getEpilogue().front().without_terminator())
-      if (!isa<SliceOp, AddOp, MulOp, SiluOp, GluOp, RopeOp, KvAppendOp, ArgmaxPartialOp>(op))
+      if (!isElementwise(&op) && !isa<SliceOp, RopeOp, KvAppendOp, ArgmaxPartialOp>(op))
         return refuse(&op,
                       "cannot run on the accumulators of a tile: expected work on single columns");
   if (!linear.getPrologue().empty())
-    for (Operation &op : linear.getPrologue().front().without_terminator())
-      if (!isa<SliceOp, AddOp, MulOp, SiluOp, GluOp, RmsNormOp, SelectRowsOp, CombineOp>(op))
+    for (Operation &op : linear.getPrologue().front().without_terminator()) {
+      if (!isElementwise(&op) && !isa<SliceOp, RmsNormOp, LayerNormOp, SelectRowsOp, CombineOp>(op))
         return refuse(&op, "cannot run before a product: expected row-wise work");
-      else if (auto combine = dyn_cast<CombineOp>(op);
-               combine && combine.getPartials().getDefiningOp())
+      if (auto combine = dyn_cast<CombineOp>(op); combine && combine.getPartials().getDefiningOp())
         return refuse(&op, "expects the ranges of its attention from memory");
+    }
 
   Type element = linear.getWeightType();
   int64_t perWord = mk_cta::elementsPerWord(element);

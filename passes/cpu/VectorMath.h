@@ -63,6 +63,9 @@ struct CodeBuilder : ImplicitLocOpBuilder {
   std::pair<Value, Value> sincos(Value x);
   /// x / (1 + e^-x).
   Value silu(Value x);
+  /// The names under which code for both machines asks for what a GPU has its own ways for.
+  Value fastExp(Value x) { return exp(x); }
+  Value ratio(Value a, Value b) { return fdiv(a, b); }
   /// Float32 to bfloat16, nearest even, by integer arithmetic unless `native`; and back, exactly.
   Value toBf16(Value x, bool native);
   Value widen(Value x);

@@ -58,9 +58,9 @@ static std::optional<Columns> inferElementwise(ValueRange operands, Lookup looku
 
 // The columns of the result of `op`, given those of its operands.
 static std::optional<Columns> infer(Operation *op, Lookup lookup, Predicate isInside) {
+  if (isElementwise(op))
+    return inferElementwise(op->getOperands(), lookup, isInside);
   return llvm::TypeSwitch<Operation *, std::optional<Columns>>(op)
-      .Case<AddOp, MulOp, SiluOp, GluOp>(
-          [&](auto) { return inferElementwise(op->getOperands(), lookup, isInside); })
       .Case([&](RopeOp rope) {
         return pairAlone(lookup(rope.getInput()), Columns::Rope, rope.getHeadDim());
       })
@@ -151,7 +151,7 @@ bool fitsColumns(LinearOp linear, Operation *op) {
 }
 
 bool pairsColumns(Operation *op) {
-  if (!isa<AddOp, MulOp, GluOp>(op))
+  if (!isElementwise(op) || op->getNumOperands() != 2)
     return false;
   auto linear = op->getOperand(0).getDefiningOp<LinearOp>();
   if (!linear || op->getOperand(1).getDefiningOp() != linear)

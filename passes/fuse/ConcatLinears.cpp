@@ -45,19 +45,46 @@ static void concat(MutableArrayRef<LinearOp> linears) {
     linear.erase();
 }
 
+// An instruction holds 15 operands. The heads of queries, keys and values with their biases, the
+// cache and what goes with it leave no room for another bias.
+static constexpr int64_t kMostBiases = 3;
+
+static bool hasVector(LinearOp linear) {
+  return llvm::any_of(linear->getUsers(), [](Operation *user) {
+    return isElementwise(user) && llvm::any_of(user->getOperandTypes(), [](Type type) {
+             return cast<RankedTensorType>(type).getRank() == 1;
+           });
+  });
+}
+
+// Groups with few biases, in order.
+static SmallVector<SmallVector<LinearOp>> cutByBiases(ArrayRef<LinearOp> linears) {
+  SmallVector<SmallVector<LinearOp>> groups(1);
+  int64_t biases = 0;
+  for (LinearOp linear : linears) {
+    if (hasVector(linear) && ++biases > kMostBiases) {
+      groups.emplace_back();
+      biases = 1;
+    }
+    groups.back().push_back(linear);
+  }
+  return groups;
+}
+
 static void concatIn(Block &block) {
   llvm::MapVector<Key, SmallVector<LinearOp>> groups;
   for (auto linear : block.getOps<LinearOp>())
     if (isPlain(linear))
       groups[{linear.getInput(), linear.getWeightType(), linear.getInnerSize()}].push_back(linear);
-  for (auto &[key, group] : groups) {
-    // The joined linear stands where the first one did.
-    LinearOp first = group.front();
-    llvm::erase_if(group,
-                   [&](LinearOp linear) { return failed(moveUp(linear.getWeights(), first)); });
-    if (group.size() > 1)
-      concat(group);
-  }
+  for (auto &[key, all] : groups)
+    for (SmallVector<LinearOp> &group : cutByBiases(all)) {
+      // The joined linear stands where the first one did.
+      LinearOp first = group.front();
+      llvm::erase_if(group,
+                     [&](LinearOp linear) { return failed(moveUp(linear.getWeights(), first)); });
+      if (group.size() > 1)
+        concat(group);
+    }
 }
 
 namespace {

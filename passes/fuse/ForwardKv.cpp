@@ -19,7 +19,7 @@ static Value roundTo(Type element, Value rows, OpBuilder &builder) {
   if (rows.getType() == type)
     return rows;
   Operation *op = rows.getDefiningOp();
-  if (!isa_and_nonnull<RopeOp, HeadNormOp, SliceOp, AddOp, MulOp>(op))
+  if (!op || !(isElementwise(op) || isa<RopeOp, HeadNormOp, SliceOp>(op)))
     return builder.create<SliceOp>(rows.getLoc(), type, rows, /*offset=*/0);
   Operation *copy = builder.clone(*op);
   copy->getResult(0).setType(type);

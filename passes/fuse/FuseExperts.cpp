@@ -27,7 +27,7 @@ static bool absorbReader(MoeCombineOp combine) {
   if (!combine.getResult().hasOneUse())
     return false;
   Operation *reader = *combine.getResult().user_begin();
-  if (!isa<AddOp, MulOp, SiluOp>(reader) || reader->getBlock() != combine->getBlock())
+  if (!isElementwise(reader) || reader->getBlock() != combine->getBlock())
     return false;
   SmallVector<Value> others;
   llvm::copy_if(reader->getOperands(), std::back_inserter(others),

@@ -18,7 +18,7 @@ struct FuseGlu : impl::FuseGluBase<FuseGlu> {
   void runOnOperation() override {
     for (Block &block : getOperation().getFunctionBody())
       for (Operation &op : llvm::make_early_inc_range(block))
-        if (isa<GluOp>(op) || (isa<MulOp, AddOp>(op) && pairsColumns(&op)))
+        if (isa<GluOp>(op) || pairsColumns(&op))
           fuseIntoEpilogue(&op);
   }
 };

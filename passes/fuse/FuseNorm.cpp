@@ -14,17 +14,19 @@ namespace mlir::mk {
 
 // Both work row by row: rows are selected first, so that only those that are needed are scaled.
 static void selectFirst(SelectRowsOp select) {
-  auto norm = select.getInput().getDefiningOp<RmsNormOp>();
-  if (!norm || !norm->hasOneUse() || norm.getType() != select.getType())
+  Operation *norm = select.getInput().getDefiningOp();
+  if (!isa_and_nonnull<RmsNormOp, LayerNormOp>(norm) || !norm->hasOneUse() ||
+      norm->getResult(0).getType() != select.getType())
     return;
   OpBuilder builder(select);
-  Value rows = builder.create<SelectRowsOp>(select.getLoc(), norm.getInput().getType(),
-                                            norm.getInput(), select.getRows());
-  Value scaled =
-      builder.create<RmsNormOp>(norm.getLoc(), norm.getType(), rows, norm.getGain(), norm.getEps());
-  select.replaceAllUsesWith(scaled);
+  Value input = norm->getOperand(0);
+  Value rows =
+      builder.create<SelectRowsOp>(select.getLoc(), input.getType(), input, select.getRows());
+  Operation *scaled = builder.clone(*norm);
+  scaled->setOperand(0, rows);
+  select.replaceAllUsesWith(scaled->getResult(0));
   select.erase();
-  norm.erase();
+  norm->erase();
 }
 
 namespace {
@@ -36,7 +38,7 @@ struct FuseNorm : impl::FuseNormBase<FuseNorm> {
     // Readers come first, so that of two neighbours in a row both move.
     for (Block &block : body)
       for (Operation &op : llvm::make_early_inc_range(llvm::reverse(block)))
-        if (isa<RmsNormOp, SelectRowsOp>(op) && feedsOnlyLinears(&op))
+        if (isa<RmsNormOp, LayerNormOp, SelectRowsOp>(op) && feedsOnlyLinears(&op))
           fuseIntoPrologues(&op);
   }
 };

@@ -18,7 +18,7 @@ struct FuseResidual : impl::FuseResidualBase<FuseResidual> {
   void runOnOperation() override {
     for (Block &block : getOperation().getFunctionBody())
       for (Operation &op : llvm::make_early_inc_range(block))
-        if (isa<AddOp, MulOp, SiluOp>(op) && !pairsColumns(&op))
+        if (isElementwise(&op) && !isa<GluOp>(op) && !pairsColumns(&op))
           fuseIntoEpilogue(&op);
   }
 };

@@ -27,8 +27,10 @@ static bool isOnlyReadRounded(Value value) {
 }
 
 static bool canRound(Operation *op) {
-  return isa_and_nonnull<EmbeddingOp, RmsNormOp, HeadNormOp, RopeOp, SelectRowsOp, AddOp, MulOp,
-                         SiluOp, GluOp, CombineOp>(op);
+  return op &&
+         (isElementwise(op) ||
+          isa<EmbeddingOp, RmsNormOp, LayerNormOp, HeadNormOp, RopeOp, SelectRowsOp, CombineOp>(
+              op));
 }
 
 static void narrow(Value value) {

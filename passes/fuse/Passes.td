@@ -85,9 +85,10 @@ def ConcatLinears : Mk_FusePass<"mk-concat-linears"> {
     Plain linears of one block with the same input, element type and K become one over all their weights, in program
     order; each old result is a slice of the new one (query/key/value, gate/up). One task then prepares the rows for
     all of them, and a later pass may pair their columns. Linears that have a region already are left alone: their
-    neighbours could disagree on the rows.
+    neighbours could disagree on the rows. After three linears with a bias each another one begins anew: the operands of
+    all of them would not fit into an instruction.
 
-    **Ensures** no two plain linears of a block read the same input with the same kind of weights.
+    **Ensures** no two plain linears of a block read the same input with the same kind of weights, biases aside.
 
     ```mlir
     %g = mk.linear %x, [%wg] : (tensor<?x64xf32>, tensor<96x64xf32>) -> tensor<?x96xf32>
@@ -107,12 +108,12 @@ def ConcatLinears : Mk_FusePass<"mk-concat-linears"> {
 def FuseNorm : Mk_FusePass<"mk-fuse-norm"> {
   let summary = "move norms and row selection into the prologue of the linears that read them";
   let description = [{
-    An `mk.rms_norm` or `mk.select_rows` that only linears read is cloned into the prologue of each. Computing the norm
+    An `mk.rms_norm`, `mk.layer_norm` or `mk.select_rows` that only linears read is cloned into the prologue of each. Computing the norm
     again in every worker costs less than a task, its event, and a trip of the rows through memory. A value that
     anything else reads is left alone: it must exist in memory anyway. Of a norm and a selection the selection comes
     first, so that only the rows that are needed are scaled.
 
-    **Ensures** no `mk.rms_norm` or `mk.select_rows` is read by linears only.
+    **Ensures** no `mk.rms_norm`, `mk.layer_norm` or `mk.select_rows` is read by linears only.
 
     ```mlir
     %n = mk.rms_norm %x, %g {eps = 1.0e-5 : f64} : (tensor<?x64xf32>, tensor<64xf32>) -> tensor<?x64xf32>
@@ -182,8 +183,8 @@ def FuseSlice : Mk_FusePass<"mk-fuse-slice"> {
 def FuseResidual : Mk_FusePass<"mk-fuse-residual"> {
   let summary = "move additions and other elementwise work into the epilogue that makes their operand";
   let description = [{
-    An `mk.add`, `mk.mul` or `mk.silu` of a linear's result is computed on the accumulators: the residual connection, a
-    bias, an activation. It saves the task and two trips of the rows through memory. Of two linears the later one takes
+    An elementwise op of a linear's result is computed on the accumulators: the residual connection, a bias, an
+    activation and whatever it is written in, a factor. It saves the task and two trips of the rows through memory. Of two linears the later one takes
     the op. Ops that the other operand needs are moved up; if they depend on the linear itself, nothing happens.
 
     **Requires** `mk-fuse-slice` for linears that were concatenated.
@@ -205,8 +206,8 @@ def FuseResidual : Mk_FusePass<"mk-fuse-residual"> {
 def FuseExperts : Mk_FusePass<"mk-fuse-experts"> {
   let summary = "move additions and other elementwise work behind the sum of the experts";
   let description = [{
-    An `mk.add`, `mk.mul` or `mk.silu` that alone reads the result of an `mk.moe_combine` is computed by the task that has
-    the sum: the residual connection, or what experts that every row has add to it. Ops that the other operand needs are moved up; if
+    An elementwise op that alone reads the result of an `mk.moe_combine` is computed by the task that has the sum: the
+    residual connection, or what experts that every row has add to it. Ops that the other operand needs are moved up; if
     they depend on the sum itself, nothing happens.
 
     **Requires** nothing.

@@ -150,6 +150,16 @@ private:
   Value inverseRoot(Value sum, int64_t columns, const APFloat &eps);
   FailureOr<RingPlace> emitHeads();
 
+  // GpuNorms.cpp
+  static SmallVector<Operation *> findNorms(mk_task::KindOp kind);
+  static int64_t normBytes(mk_task::KindOp kind);
+  void sumRows(Value input, function_ref<Value(Value x, Value row)> term,
+               function_ref<void(Value sum, Value row)> finish);
+  void prepareNorms(int64_t partials, int64_t place);
+  /// Sums of rows by warp [warp][row].
+  static constexpr int64_t kPartialBytes = kConsumerWarps * kMaxRows * 4;
+  Value normalize(Operation *op, Value row, Value x, ArrayRef<Value> vectors);
+
   // GpuLinear.cpp
   FailureOr<RingPlace> emitLinear();
   RingPlace emitLinear(LinearOp linear, int64_t groups);
@@ -204,6 +214,8 @@ private:
   std::array<Value, 2> accumulators;              // while a unit is stored: both, if used
   DenseMap<Value, std::array<Value, 2>> held;     // rows: their columns of groups A and B
   DenseMap<Operation *, Value> headScales;        // mk.head_norm: 1 / rms of the head
+  DenseMap<Operation *, Value> normStats;         // norms of rows: see prepareNorms
+  int64_t normPartials = 0;
 };
 
 } // namespace mlir::mk

@@ -33,7 +33,7 @@ int64_t GpuEmitter::scratchBytes(mk_task::KindOp kind) {
             group = getColumns(attend.getQuery()) / headDim / cache.getHeads();
     return kConsumerWarps * std::min(group, AttendItems::kHeads) * (headDim + 4) * 4;
   }
-  return kConsumerWarps * 2 * 4;
+  return std::max<int64_t>(kConsumerWarps * 2 * 4, normBytes(kind));
 }
 
 LogicalResult GpuEmitter::checkLinear(LinearOp linear) {
@@ -43,7 +43,7 @@ LogicalResult GpuEmitter::checkLinear(LinearOp linear) {
     return refuse(linear, "expects rows of a multiple of 32 columns");
   if (!linear.getEpilogue().empty()) {
     for (Operation &op : linear.getEpilogue().front().without_terminator())
-      if (!isa<SliceOp, AddOp, MulOp, SiluOp, GluOp, RopeOp, KvAppendOp, ArgmaxPartialOp>(op))
+      if (!isElementwise(&op) && !isa<SliceOp, RopeOp, KvAppendOp, ArgmaxPartialOp>(op))
         return refuse(&op, "cannot run on the sums of a tile: expected work on single columns");
       else if (auto partial = dyn_cast<ArgmaxPartialOp>(op);
                partial && int64_t(partial.getBlock()) != 4 && int64_t(partial.getBlock()) != 8 &&
@@ -56,7 +56,7 @@ LogicalResult GpuEmitter::checkLinear(LinearOp linear) {
   for (Operation &op : prologue.without_terminator()) {
     if (isa<RmsNormOp>(op) && op.getResult(0) == prologue.getTerminator()->getOperand(0))
       continue;
-    if (!isa<SliceOp, AddOp, MulOp, SiluOp, GluOp, SelectRowsOp, CombineOp>(op))
+    if (!isElementwise(&op) && !isa<SliceOp, LayerNormOp, SelectRowsOp, CombineOp>(op))
       return refuse(&op, "cannot run before a product: expected work on single columns, or a norm "
                          "as the last operation");
     if (auto slice = dyn_cast<SliceOp>(op); slice && slice.getOffset() % 32)
@@ -79,6 +79,8 @@ FailureOr<RingPlace> GpuEmitter::emitLinear() {
   Type i32 = b.getI32Type();
   SmallVector<Type> types(3, i32);
   auto some = [&]() -> SmallVector<Value> {
+    // The sums come later, and the sums of squares are those of another kind of norm.
+    prepareNorms(layout.scratch, layout.scratch + kSumBytes);
     if (most <= kGroupRows)
       return emitLinear(linear, 1).values();
     Value few = b.create<arith::CmpIOp>(arith::CmpIPredicate::ule, count, b.index(kGroupRows));
@@ -114,7 +116,7 @@ RingPlace GpuEmitter::emitLinear(LinearOp linear, int64_t rowGroups) {
                    ? linear.getInput()
                    : linear.getPrologue().front().getTerminator()->getOperand(0);
   auto norm = rows.getDefiningOp<RmsNormOp>();
-  bool gains = norm && !tiled.lookup(linear.getWeights().front()).getScale();
+  bool gains = norm && norm.getGain() && !tiled.lookup(linear.getWeights().front()).getScale();
   // Rows that are stored as they are multiplied need no arithmetic on the way.
   Value source = norm && !gains ? norm.getInput() : rows;
   auto selected = source.getDefiningOp<SelectRowsOp>();

@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // Evaluation by demand: one column for a thread, or the eight of a fragment.
+#include "passes/analysis/Accumulators.h"
+#include "passes/cpu/Elementwise.h"
 #include "passes/gpu/GpuEmitter.h"
 
 #include "llvm/ADT/TypeSwitch.h"
@@ -34,31 +36,35 @@ Value GpuEmitter::pull(Value value, Value row, Column column) {
           .Case([&](SliceOp slice) {
             return pull(slice.getInput(), row, column + slice.getOffset());
           })
-          .Case([&](AddOp add) {
-            return b.fadd(pull(add.getLhs(), row, column), pull(add.getRhs(), row, column));
-          })
-          .Case([&](MulOp mul) {
-            return b.fmul(pull(mul.getLhs(), row, column), pull(mul.getRhs(), row, column));
-          })
-          .Case([&](SiluOp silu) { return b.silu(pull(silu.getInput(), row, column)); })
-          .Case([&](GluOp glu) {
-            Value gate = b.silu(pull(glu.getGate(), row, column));
-            return b.fmul(gate, pull(glu.getUp(), row, column));
-          })
           .Case([&](SelectRowsOp select) {
             return pull(select.getInput(), readIndex(select.getRows(), row), column);
           })
           .Case([&](HeadNormOp norm) { return pullHeadNorm(norm, row, column); })
           .Case([&](RopeOp rope) { return pullRope(rope, row, column); })
           .Case([&](EmbeddingOp embedding) { return pullEmbedding(embedding, row, column); })
-          .Case([&](CombineOp combine) { return pullCombine(combine, row, column); });
+          .Case([&](CombineOp combine) { return pullCombine(combine, row, column); })
+          .Case<RmsNormOp, LayerNormOp>([&](auto norm) {
+            SmallVector<Value> vectors;
+            for (Value vector : norm->getOperands().drop_front())
+              vectors.push_back(load(memoryOf(vector), row, at(column)));
+            return normalize(norm, row, pull(norm.getInput(), row, column), vectors);
+          })
+          .Default([&](Operation *) {
+            assert(isElementwise(op) && "an op without a value by columns");
+            SmallVector<Value> columns;
+            for (Value operand : op->getOperands())
+              columns.push_back(pull(operand, row, column));
+            return makeElementwise(b, op, columns);
+          });
   if (getElementTypeOrSelf(value.getType()).isBF16())
     result = b.widen(b.toBf16(result, /*native=*/true));
   return result;
 }
 
 Value GpuEmitter::pullRope(RopeOp op, Value row, Column column) {
-  int64_t half = op.getHeadDim() / 2, shift = origin(op.getInput());
+  int64_t half = op.getDistance(), shift = origin(op.getInput());
+  if (!isRotated(op, groups.segment, shift))
+    return pull(op.getInput(), row, column);
   bool second = column + shift == groups.b;
   assert((second || column + shift == groups.a) && "rope outside its unit");
   Value low = pull(op.getInput(), row, second ? column + -half : column);
@@ -81,7 +87,7 @@ std::pair<Value, Value> GpuEmitter::angle(RopeOp op, Value row) {
 }
 
 Value GpuEmitter::pullEmbedding(EmbeddingOp op, Value row, Column column) {
-  Value token = readIndex(op.getTokens(), row);
+  Value token = b.add(readIndex(op.getIndices(), row), int64_t(op.getOffset()));
   mk_task::WeightOp weight = tiled.lookup(op.getTable());
   if (!weight)
     return load(memoryOf(op.getTable()), token, at(column));
@@ -198,32 +204,10 @@ SmallVector<Value> GpuEmitter::pullFragment(Value value, FragmentPlace place) {
       return pullFragment(linear.getInput(), place);
     return loadFragment(memoryOf(value), place);
   }
-  auto join = [&](Value lhs, Value rhs, function_ref<Value(Value, Value)> body) {
-    SmallVector<Value> result;
-    for (auto [x, y] : llvm::zip_equal(pullFragment(lhs, place), pullFragment(rhs, place)))
-      result.push_back(body(x, y));
-    return result;
-  };
   return llvm::TypeSwitch<Operation *, SmallVector<Value>>(op)
       .Case([&](SliceOp slice) {
         return pullFragment(slice.getInput(),
                             {place.row, b.add(place.segment, slice.getOffset()), place.t});
-      })
-      .Case([&](AddOp add) {
-        return join(add.getLhs(), add.getRhs(), [&](Value x, Value y) { return b.fadd(x, y); });
-      })
-      .Case([&](MulOp mul) {
-        return join(mul.getLhs(), mul.getRhs(), [&](Value x, Value y) { return b.fmul(x, y); });
-      })
-      .Case([&](SiluOp silu) {
-        SmallVector<Value> result = pullFragment(silu.getInput(), place);
-        for (Value &x : result)
-          x = b.silu(x);
-        return result;
-      })
-      .Case([&](GluOp glu) {
-        return join(glu.getGate(), glu.getUp(),
-                    [&](Value x, Value y) { return b.fmul(b.silu(x), y); });
       })
       .Case([&](SelectRowsOp select) {
         return pullFragment(select.getInput(),
@@ -237,5 +221,27 @@ SmallVector<Value> GpuEmitter::pullFragment(Value value, FragmentPlace place) {
         return joinRanges(combine, place.row, head, 8, [&](Value range) {
           return loadFragment(sums, {place.row, b.add(b.mul(range, headDim), dim), place.t});
         });
+      })
+      .Case<RmsNormOp, LayerNormOp>([&](auto norm) {
+        SmallVector<Value> result = pullFragment(norm.getInput(), place);
+        SmallVector<SmallVector<Value>> vectors;
+        for (Value vector : norm->getOperands().drop_front())
+          vectors.push_back(pullFragment(vector, place));
+        for (auto [i, x] : llvm::enumerate(result)) {
+          auto of = llvm::map_to_vector(vectors, [&, i = i](auto &vector) { return vector[i]; });
+          x = normalize(norm, place.row, x, of);
+        }
+        return result;
+      })
+      .Default([&](Operation *) {
+        assert(isElementwise(op) && "an op without a value by fragments");
+        SmallVector<SmallVector<Value>> operands;
+        for (Value operand : op->getOperands())
+          operands.push_back(pullFragment(operand, place));
+        SmallVector<Value> result;
+        for (size_t i = 0; i < operands[0].size(); ++i)
+          result.push_back(makeElementwise(
+              b, op, llvm::map_to_vector(operands, [&](auto &operand) { return operand[i]; })));
+        return result;
       });
 }

@@ -109,10 +109,11 @@ SmallVector<Value> GpuEmitter::earlyOf(const void *key) {
 
 /// Whether columns of both groups are needed for one of the result: those of a thread are not
 /// enough.
-static bool meetsPartner(Value value) {
-  return llvm::any_of(value.getUsers(), [](Operation *user) {
-    return isa<RopeOp, GluOp>(user) ||
-           (isa<SliceOp, AddOp, MulOp, SiluOp>(user) && meetsPartner(user->getResult(0)));
+static bool meetsPartner(Operation *anchor, Value value) {
+  return llvm::any_of(value.getUsers(), [&](Operation *user) {
+    if (isa<RopeOp>(user) || pairsColumns(anchor, user))
+      return true;
+    return (isa<SliceOp>(user) || isElementwise(user)) && meetsPartner(anchor, user->getResult(0));
   });
 }
 
@@ -135,7 +136,8 @@ void GpuEmitter::loadEarly(LinearOp linear, Value row, Value unit, Value inGroup
     };
     Value own = b.select(second, at(groups.b), at(groups.a));
     for (Operation &op : linear.getEpilogue().front()) {
-      if (isa<AddOp, MulOp>(op) && covers(op.getResult(0)) && !meetsPartner(op.getResult(0))) {
+      if (isElementwise(&op) && covers(op.getResult(0)) && !meetsPartner(linear, op.getResult(0)) &&
+          !pairsColumns(linear, &op)) {
         for (Value operand : op.getOperands())
           if (!dependsOnSums(operand) &&
               !early.count({groups.segment, operand.getAsOpaquePointer()})) {
@@ -153,7 +155,9 @@ void GpuEmitter::loadEarly(LinearOp linear, Value row, Value unit, Value inGroup
             }
             early[{groups.segment, operand.getAsOpaquePointer()}] = std::move(entry);
           }
-      } else if (auto rope = dyn_cast<RopeOp>(op); rope && covers(rope.getResult())) {
+      } else if (auto rope = dyn_cast<RopeOp>(op);
+                 rope && covers(rope.getResult()) &&
+                 isRotated(rope, groups.segment, origin(rope.getInput()))) {
         for (Operation &other : linear.getEpilogue().front())
           if (auto same = dyn_cast<RopeOp>(other);
               same && same != rope && same.getPositions() == rope.getPositions() &&
@@ -265,12 +269,13 @@ FailureOr<RingPlace> GpuEmitter::emitColumns() {
   Operation *anchor = kind.getAnchor();
   Region &body = isa<RowwiseOp>(anchor) ? cast<RowwiseOp>(anchor).getBody() : kind.getBody();
   for (Operation &op : body.front().without_terminator())
-    if (!isa<SliceOp, AddOp, MulOp, SiluOp, GluOp, RopeOp, SelectRowsOp, EmbeddingOp, CombineOp,
-             KvAppendOp, HeadNormOp>(op))
+    if (!isElementwise(&op) && !isa<SliceOp, RopeOp, SelectRowsOp, EmbeddingOp, CombineOp,
+                                    KvAppendOp, HeadNormOp, RmsNormOp, LayerNormOp>(op))
       return refuse(&op, "has no body of its own: it is expected before or after a product");
   if (hasHeads())
     return emitHeads();
   clearUnits();
+  prepareNorms(layout.scratch, layout.scratch + kPartialBytes);
   Value begin = field("begin"), units = b.sub(field("end"), begin);
   Value count = b.mul(b.mul(units, rowCount()), 2 * kLanes);
   b.loop(thread, count, b.index(kConsumers), [&](Value i) {

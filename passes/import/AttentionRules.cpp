@@ -19,6 +19,8 @@ struct Heads {
 
 static std::optional<Heads> readHeads(Conversion &conversion, Value operand) {
   Meaning heads = conversion.get(operand);
+  if (std::optional<Meaning> gathered = conversion.gather(heads, false, operand.getLoc()))
+    heads = *gathered;
   Axes &axes = heads.view.axes;
   if (heads.kind != Kind::Rows || heads.view.domain || axes.size() != 4 || !axes[0].isUnit() ||
       axes[1].isRow() || !axes[2].isRow() || axes[3].isRow()) {
@@ -32,7 +34,7 @@ static std::optional<Heads> readHeads(Conversion &conversion, Value operand) {
 static bool isInput(Conversion &conversion, Value operand, StringRef name) {
   Meaning meaning = conversion.get(operand);
   return meaning.kind == Kind::Indices && meaning.view.value == conversion.getInput(name) &&
-         meaning.view.axes.size() == 1;
+         meaning.number == 0 && meaning.view.axes.size() == 1;
 }
 
 static std::optional<Meaning> attend(Conversion &conversion, Operation *op) {
@@ -64,6 +66,11 @@ static std::optional<Meaning> attend(Conversion &conversion, Operation *op) {
     return refuse("attention scores with softcap " + Twine(std::to_string(*softcap)));
   if (!conversion.claimLayer(*layer))
     return refuse("layer " + Twine(*layer) + " already has a cache");
+
+  // A product of query and key does not depend on the order of their columns.
+  if (query->meaning.view.evenFirst != keys->meaning.view.evenFirst)
+    return refuse("the query and the keys must be rotated alike");
+  query->meaning.view.evenFirst = keys->meaning.view.evenFirst = false;
 
   Location location = op->getLoc();
   Value queryRows = conversion.getPlainRows(query->meaning, location);

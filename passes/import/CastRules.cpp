@@ -18,8 +18,8 @@ static std::optional<Meaning> convertType(Conversion &conversion, Operation *op)
   if (from->elementType == to->elementType || (from->isFloatingPoint() && to->isFloatingPoint()))
     return input;
   // Positions stay below 2^24, where float32 is exact.
-  bool isPositions =
-      input.kind == Kind::Indices && input.view.value == conversion.getInput("positions");
+  bool isPositions = input.kind == Kind::Indices &&
+                     input.view.value == conversion.getInput("positions") && input.number == 0;
   if (!isPositions || to->elementType != "f32")
     return std::nullopt;
   input.kind = Kind::Positions;

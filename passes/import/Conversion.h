@@ -11,6 +11,12 @@
 
 namespace mlir::mk {
 
+/// The rows of a weight in another order, as in #mk.view.
+struct RowOrder {
+  int64_t offset = 0;
+  SmallVector<int64_t> sizes, strides;
+};
+
 /// The state of one run of `convert-torch-to-mk`: what is known about each torch tensor, and where
 /// the mk ops go. Rules read operands' meanings from it and create ops through it.
 class Conversion {
@@ -30,16 +36,23 @@ public:
   ArrayRef<int64_t> getWeightShape(StringAttr name) const {
     return weightShapes.find(name)->second;
   }
-  /// The one `mk.weight` of this name.
-  Value getWeight(StringAttr name, Location location);
+  /// The one `mk.weight` of a Vector or Matrix; or of some of its rows, see #mk.view.
+  Value getWeight(const Meaning &meaning, Location location, RowOrder rows = {});
+  /// The sizes of a Matrix as it is seen.
+  std::pair<int64_t, int64_t> getMatrixShape(const Meaning &meaning) const;
 
-  /// The rows that a tensor shows, as a value with exactly the columns seen. Emits the op of a lone
-  /// `Silu` or `Square`. Null, with a note, if the tensor is no rows or its columns are not
-  /// neighbours.
+  /// The rows that a tensor shows, as a value with exactly the columns seen. Emits the op of a
+  /// piece that stands alone, see isRowsLike. Null, with a note, if the tensor is no rows or its
+  /// columns are not neighbours.
   Value getRows(const Meaning &meaning, Location location);
   /// The same, but the tensor must also be laid out row by row: what `torch.aten.linear`
   /// multiplies.
   Value getPlainRows(const Meaning &meaning, Location location);
+
+  /// The same rows with the columns seen as neighbours, in the order of the axes: if they are not
+  /// and a product makes them, by a product with the rows of its weight in that order. `evenFirst`:
+  /// of the last axis the columns of even number come first.
+  std::optional<Meaning> gather(const Meaning &meaning, bool evenFirst, Location location);
 
   /// A meaning of kind Rows: all of `value`, seen along `axes`.
   Meaning makeRows(Value value, Axes axes, Value domain) const;
@@ -71,10 +84,14 @@ private:
   DenseMap<Value, Meaning> meanings;
   llvm::StringMap<Value> inputs;
   DenseMap<StringAttr, SmallVector<int64_t>> weightShapes;
-  DenseMap<StringAttr, Value> weights;
+  DenseMap<std::pair<StringAttr, Attribute>, Value> weights; // by name and view
   DenseSet<int64_t> layers;
   std::string firstNote;
 };
+
+/// Whether the tensor is rows, or a piece that an op makes rows of: `silu(x)`, `x * x`, `-x`, or a
+/// norm of whole rows without a gain.
+bool isRowsLike(const Meaning &meaning);
 
 /// A rule looks at one torch operator and returns what its result means, or nothing if it does not
 /// apply.
@@ -115,6 +132,7 @@ void addExpertsRules(Rules &rules);
 void addElementwiseRules(Rules &rules);
 void addLookupRules(Rules &rules);
 void addLinearRules(Rules &rules);
+void addLayerNormRules(Rules &rules);
 void addAttentionRules(Rules &rules);
 
 } // namespace mlir::mk

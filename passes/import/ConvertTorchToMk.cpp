@@ -26,6 +26,7 @@ static Rules makeRules() {
   addPartRules(rules);
   addCastRules(rules);
   addNormRules(rules);
+  addLayerNormRules(rules);
   addRopeTableRules(rules);
   addRopeRules(rules);
   addRouteRules(rules);

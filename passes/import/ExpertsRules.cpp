@@ -44,7 +44,7 @@ static std::optional<Meaning> experts(Conversion &conversion, Operation *op) {
   int64_t experts = up[0], columns = up[2], inner = back[2];
   if (back[0] != experts || up[1] != 2 * inner || back[1] != columns)
     return refuse("the gate, up and down matrices of the experts must fit each other");
-  if (readString(op->getOperand(5)) != "silu")
+  if (readString(op->getOperand(5)) != StringRef("silu"))
     return refuse("experts with another activation than silu");
   if (x.view.domain || weights.view.domain || !(joinAxes(x.view.axes) == plainAxes(columns)) ||
       !(joinAxes(weights.view.axes) == plainAxes(experts)))
@@ -62,11 +62,11 @@ static std::optional<Meaning> experts(Conversion &conversion, Operation *op) {
                                                conversion.getF64(weights.number));
   Value products =
       conversion.create<MoeLinearOp>(location, conversion.getRowsType(weights.chosen * inner), rows,
-                                     route, conversion.getWeight(gateUp.weight, location), count);
+                                     route, conversion.getWeight(gateUp, location), count);
   gateInEpilogue(products.getDefiningOp<MoeLinearOp>(), inner);
   Value result =
       conversion.create<MoeCombineOp>(location, conversion.getRowsType(columns), products, route,
-                                      conversion.getWeight(down.weight, location), count);
+                                      conversion.getWeight(down, location), count);
   return conversion.makeRows(result, x.view.axes, Value());
 }
 

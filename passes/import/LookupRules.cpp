@@ -14,14 +14,17 @@ static std::optional<Meaning> embed(Conversion &conversion, Operation *op) {
   Meaning table = conversion.get(op->getOperand(0)), tokens = conversion.get(op->getOperand(1));
   if (table.kind != Kind::Matrix || tokens.kind != Kind::Indices)
     return std::nullopt;
-  if (tokens.view.value != conversion.getInput("tokens")) {
-    conversion.note("an embedding must look up the step's tokens");
+  bool isToken = tokens.view.value == conversion.getInput("tokens") && tokens.number == 0;
+  auto [rows, columns] = conversion.getMatrixShape(table);
+  bool isPosition = tokens.view.value == conversion.getInput("positions") && tokens.number >= 0 &&
+                    tokens.number < rows;
+  if (!isToken && !isPosition) {
+    conversion.note("an embedding must look up the step's tokens, or its positions plus a number");
     return std::nullopt;
   }
-  int64_t columns = conversion.getWeightShape(table.weight)[1];
-  Value result = conversion.create<EmbeddingOp>(op->getLoc(), conversion.getRowsType(columns),
-                                                conversion.getWeight(table.weight, op->getLoc()),
-                                                tokens.view.value);
+  Value result = conversion.create<EmbeddingOp>(
+      op->getLoc(), conversion.getRowsType(columns), conversion.getWeight(table, op->getLoc()),
+      tokens.view.value, conversion.getI64(int64_t(tokens.number)));
   Axes axes = tokens.view.axes;
   axes.push_back(Axis::columns(columns, 1));
   return conversion.makeRows(result, axes, Value());
@@ -40,7 +43,7 @@ static std::optional<Meaning> selectRows(Conversion &conversion, Operation *op) 
       continue;
     Meaning rows = conversion.get(index);
     bool isSelection = rows.kind == Kind::Indices && rows.view.value == selected &&
-                       rows.view.axes.size() == 1 && axis.isRow();
+                       rows.number == 0 && rows.view.axes.size() == 1 && axis.isRow();
     if (!isSelection) {
       conversion.note("only the rows of the input 'rows' can be selected");
       return std::nullopt;

@@ -14,15 +14,17 @@ enum class Kind {
   Refused, // its operator has no conversion: already reported
 
   Rows,      // `view`
-  Indices,   // `view` of one of the step's inputs
-  Vector,    // the parameter or buffer `weight`; `view` has one column axis
-  Matrix,    // the parameter or buffer `weight`
+  Indices,   // `view` of one of the step's inputs, plus `number`
+  Vector,    // the parameter or buffer `weight` plus `number`; `view` has one column axis
+  Matrix,    // the parameter or buffer `weight`, or its transpose
   Positions, // `view` of the input `positions`, as floating point
 
-  Square,     // x * x
-  MeanSquare, // mean over x's last axis of x * x, plus `number`
+  Mean,       // mean over x's last axis of x
+  Centered,   // x - Mean
+  Square,     // x * x; of a `centered` piece c * c instead, c = x - Mean
+  MeanSquare, // mean over x's last axis of Square, plus `number`
   InverseRms, // 1 / sqrt(MeanSquare)
-  Normalized, // x * InverseRms
+  Normalized, // x * InverseRms, or c * InverseRms
 
   Silu, // x / (1 + exp(-x))
 
@@ -31,8 +33,10 @@ enum class Kind {
   Sine,          // `number` times the sine of Angles
   Negated,       // -x
   RotatedHalves, // concat(-second half of x, first half of x)
+  RotatedPairs,  // of each two neighbouring columns of x minus the second and the first
   TimesCosine,   // x * Cosine
-  TimesSine,     // RotatedHalves(x) * Sine
+  TimesSine,     // RotatedHalves(x) * Sine, or RotatedPairs(x) * Sine
+  PartRotated,   // TimesCosine + TimesSine, x only some columns of each head
 
   RowGate,       // 1 / (1 + exp(-x)), one column
   Experts,       // the parameter `weight`: a matrix for each expert
@@ -43,13 +47,19 @@ enum class Kind {
   RouteSum,      // their sum
 };
 
+/// How the frequencies stand along the last axis of a table, and so which columns are partners.
+enum class Pairs { None, Halves, Neighbours };
+
 struct Meaning {
   Kind kind = Kind::Refused;
   RowView view;
   StringAttr weight;
   double number = 0;
-  /// Angles, Cosine, Sine: the last axis holds the frequencies twice, one copy after the other.
-  bool doubled = false;
+  bool transposed = false; // Matrix
+  bool centered = false;   // Square, MeanSquare, InverseRms, Normalized
+  /// Angles, Cosine, Sine: the last axis holds the frequencies twice, one copy after the other or
+  /// one number after the other. What is rotated: the same of its columns.
+  Pairs pairs = Pairs::None;
   /// Of what begins with a choice of experts: how many, and whether their weights add up to one.
   int64_t chosen = 0;
   bool normalized = false;
@@ -57,7 +67,8 @@ struct Meaning {
   /// The tensor's own axes; those of `view` except where the last axis was reduced.
   Axes getAxes() const {
     Axes axes = view.axes;
-    if (kind == Kind::MeanSquare || kind == Kind::InverseRms || kind == Kind::RouteSum)
+    if (kind == Kind::Mean || kind == Kind::MeanSquare || kind == Kind::InverseRms ||
+        kind == Kind::RouteSum)
       axes.back() = Axis::unit();
     if (kind == Kind::TopLogits || kind == Kind::TopExperts || kind == Kind::RouteWeights)
       axes.back() = Axis::columns(chosen, 1);
@@ -65,8 +76,8 @@ struct Meaning {
   }
   bool operator==(const Meaning &other) const {
     return kind == other.kind && view == other.view && weight == other.weight &&
-           number == other.number && doubled == other.doubled && chosen == other.chosen &&
-           normalized == other.normalized;
+           number == other.number && transposed == other.transposed && centered == other.centered &&
+           pairs == other.pairs && chosen == other.chosen && normalized == other.normalized;
   }
 };
 

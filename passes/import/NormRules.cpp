@@ -13,27 +13,38 @@ static std::optional<Meaning> piece(Kind kind, Meaning from) {
   return from;
 }
 
+static std::optional<Meaning> squareOf(const Meaning &x) {
+  if (x.kind != Kind::Centered && (x.kind != Kind::Rows || x.view.evenFirst))
+    return std::nullopt;
+  std::optional<Meaning> square = piece(Kind::Square, x);
+  square->centered = x.kind == Kind::Centered;
+  return square;
+}
+
 /// x ** 2
 static std::optional<Meaning> power(Conversion &conversion, Operation *op) {
   Meaning x = conversion.get(op->getOperand(0));
-  if (x.kind != Kind::Rows || readNumber(op->getOperand(1)) != 2.0)
-    return std::nullopt;
-  return piece(Kind::Square, x);
+  return readNumber(op->getOperand(1)) == 2.0 ? squareOf(x) : std::nullopt;
+}
+
+/// torch.aten.square(x)
+static std::optional<Meaning> wholeSquare(Conversion &conversion, Operation *op) {
+  return squareOf(conversion.get(op->getOperand(0)));
 }
 
 /// x * x
 static std::optional<Meaning> square(Conversion &conversion, Operation *op) {
   Meaning x = conversion.get(op->getOperand(0));
-  if (x.kind != Kind::Rows || !(x == conversion.get(op->getOperand(1))))
-    return std::nullopt;
-  return piece(Kind::Square, x);
+  return x == conversion.get(op->getOperand(1)) ? squareOf(x) : std::nullopt;
 }
 
 /// torch.aten.mean.dim(x, dims, keepdim, dtype)
 static std::optional<Meaning> mean(Conversion &conversion, Operation *op) {
   Meaning x = conversion.get(op->getOperand(0));
   std::optional<SmallVector<Value>> dims = readList(op->getOperand(1));
-  if (x.kind != Kind::Square || !dims || dims->size() != 1 || readBool(op->getOperand(2)) != true)
+  bool isMean = x.kind == Kind::Rows && !x.view.evenFirst;
+  if ((x.kind != Kind::Square && !isMean) || !dims || dims->size() != 1 ||
+      readBool(op->getOperand(2)) != true)
     return std::nullopt;
   int64_t rank = x.view.axes.size();
   if (readDimension(dims->front(), rank) != rank - 1 || !x.view.axes.back().isColumn()) {
@@ -41,7 +52,7 @@ static std::optional<Meaning> mean(Conversion &conversion, Operation *op) {
     return std::nullopt;
   }
   x.number = 0;
-  return piece(Kind::MeanSquare, x);
+  return piece(isMean ? Kind::Mean : Kind::MeanSquare, x);
 }
 
 /// torch.aten.add.Scalar(mean, eps, alpha)
@@ -64,7 +75,7 @@ static std::optional<Meaning> inverseRoot(Conversion &conversion, Operation *op)
 static std::optional<Meaning> scaleRows(Conversion &conversion, Operation *op) {
   for (auto [left, right] : {std::pair(0, 1), std::pair(1, 0)}) {
     Meaning x = conversion.get(op->getOperand(left)), rms = conversion.get(op->getOperand(right));
-    if (x.kind != Kind::Rows || rms.kind != Kind::InverseRms)
+    if (x.kind != (rms.centered ? Kind::Centered : Kind::Rows) || rms.kind != Kind::InverseRms)
       continue;
     if (x.view == rms.view)
       return piece(Kind::Normalized, rms);
@@ -76,7 +87,8 @@ static std::optional<Meaning> scaleRows(Conversion &conversion, Operation *op) {
 /// A norm over the last of several column axes: each head for itself, whatever the order of the
 /// others.
 static std::optional<Meaning> normalizeHeads(Conversion &conversion, Operation *op,
-                                             const Meaning &rows, StringAttr gain, double epsilon) {
+                                             const Meaning &rows, const Meaning &gain,
+                                             double epsilon) {
   const Axis &head = rows.view.axes.back();
   if (!(head == Axis::columns(head.size, 1)) || head.size % 2 != 0) {
     conversion.note("the norm of a head must run over an even number of neighbouring columns");
@@ -91,18 +103,27 @@ static std::optional<Meaning> normalizeHeads(Conversion &conversion, Operation *
   return conversion.makeRows(result, rows.view.axes, rows.view.domain);
 }
 
+/// The norm of the rows seen, about their mean if `centered`, times a gain unless that is refused.
 static std::optional<Meaning> normalize(Conversion &conversion, Operation *op, const RowView &view,
-                                        StringAttr gain, double epsilon) {
+                                        bool centered, const Meaning &gain, double epsilon) {
   Meaning rows = conversion.makeRows(view.value, view.axes, view.domain);
-  rows.view.offset = view.offset;
-  if (countNeighbouringColumns(view.axes) != view.axes.back().size)
-    return normalizeHeads(conversion, op, rows, gain, epsilon);
+  rows.view = view;
+  bool hasGain = gain.kind == Kind::Vector;
+  if (countNeighbouringColumns(view.axes) != view.axes.back().size) {
+    if (!centered && hasGain)
+      return normalizeHeads(conversion, op, rows, gain, epsilon);
+    conversion.note("the norm of a head must be a root mean square norm with a gain");
+    return std::nullopt;
+  }
   Value input = conversion.getPlainRows(rows, op->getLoc());
   if (!input)
     return std::nullopt;
-  Value result = conversion.create<RmsNormOp>(op->getLoc(), input.getType(), input,
-                                              conversion.getWeight(gain, op->getLoc()),
-                                              conversion.getF64(epsilon));
+  Value factor = hasGain ? conversion.getWeight(gain, op->getLoc()) : Value();
+  Value result = centered
+                     ? conversion.create<LayerNormOp>(op->getLoc(), input.getType(), input, factor,
+                                                      Value(), conversion.getF64(epsilon))
+                     : conversion.create<RmsNormOp>(op->getLoc(), input.getType(), input, factor,
+                                                    conversion.getF64(epsilon));
   return conversion.makeRows(result, view.axes, view.domain);
 }
 
@@ -117,7 +138,7 @@ static std::optional<Meaning> applyGain(Conversion &conversion, Operation *op) {
   for (auto [left, right] : {std::pair(0, 1), std::pair(1, 0)}) {
     Meaning x = conversion.get(op->getOperand(left)), gain = conversion.get(op->getOperand(right));
     if (x.kind == Kind::Normalized && isGainOf(gain, x.view.axes))
-      return normalize(conversion, op, x.view, gain.weight, x.number);
+      return normalize(conversion, op, x.view, x.centered, gain, x.number);
   }
   return std::nullopt;
 }
@@ -128,13 +149,15 @@ static std::optional<Meaning> wholeNorm(Conversion &conversion, Operation *op) {
   std::optional<SmallVector<int64_t>> shape = readIntList(op->getOperand(1));
   std::optional<double> epsilon = readNumber(op->getOperand(3));
   if (x.kind != Kind::Rows || !shape || shape->size() != 1 || !epsilon ||
-      !isGainOf(gain, x.view.axes))
+      shape->front() != x.view.axes.back().size ||
+      !(isGainOf(gain, x.view.axes) || isNone(op->getOperand(2))))
     return std::nullopt;
-  return normalize(conversion, op, x.view, gain.weight, *epsilon);
+  return normalize(conversion, op, x.view, /*centered=*/false, gain, *epsilon);
 }
 
 void mk::addNormRules(Rules &rules) {
   rules.add("torch.aten.pow.Tensor_Scalar", 2, power);
+  rules.add("torch.aten.square", 1, wholeSquare);
   rules.add("torch.aten.mul.Tensor", 2, square);
   rules.add("torch.aten.mean.dim", 3, mean);
   rules.add("torch.aten.add.Scalar", 3, addEpsilon);

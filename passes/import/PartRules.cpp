@@ -8,12 +8,13 @@
 using namespace mlir;
 using namespace mlir::mk;
 
-static std::optional<Meaning> takePart(Meaning input, int64_t dim, int64_t first, int64_t size) {
+static std::optional<Meaning> takePart(Meaning input, int64_t dim, int64_t first, int64_t size,
+                                       int64_t step = 1) {
   Axis &axis = input.view.axes[dim];
-  if (input.kind != Kind::Rows || axis.isRow())
+  if (input.kind != Kind::Rows || axis.isRow() || input.view.evenFirst)
     return std::nullopt;
   input.view.offset += first * axis.stride;
-  axis = Axis::columns(size, axis.stride);
+  axis = Axis::columns(size, axis.stride * step);
   return input;
 }
 
@@ -24,11 +25,12 @@ static std::optional<Meaning> slice(Conversion &conversion, Operation *op) {
   std::optional<int64_t> start = isNone(op->getOperand(2)) ? 0 : readInt(op->getOperand(2));
   std::optional<int64_t> end =
       isNone(op->getOperand(3)) ? ShapedType::kDynamic : readInt(op->getOperand(3));
-  if (!dim || !start || !end || readInt(op->getOperand(4)) != 1)
+  std::optional<int64_t> step = readInt(op->getOperand(4));
+  if (!dim || !start || !end || !step || *step < 1)
     return std::nullopt;
   Axis axis = input.view.axes[*dim];
   bool isOpenEnded = isNone(op->getOperand(3)) || *end == std::numeric_limits<int64_t>::max();
-  if (*start == 0 && isOpenEnded)
+  if (*start == 0 && isOpenEnded && *step == 1)
     return input;
   if (axis.isRow())
     return std::nullopt;
@@ -37,9 +39,25 @@ static std::optional<Meaning> slice(Conversion &conversion, Operation *op) {
   };
   int64_t first = clamp(*start);
   int64_t size = std::max<int64_t>((isOpenEnded ? axis.size : clamp(*end)) - first, 0);
-  if (size == axis.size)
+  if (size == axis.size && *step == 1)
     return input;
-  return takePart(input, *dim, first, size);
+  return takePart(input, *dim, first, llvm::divideCeil(size, *step), *step);
+}
+
+/// torch.aten.select.int(x, dim, index): one of the columns of an axis, without the axis
+static std::optional<Meaning> select(Conversion &conversion, Operation *op) {
+  Meaning input = conversion.get(op->getOperand(0));
+  std::optional<int64_t> dim = readDimension(op->getOperand(1), input.view.axes.size());
+  std::optional<int64_t> index = readInt(op->getOperand(2));
+  if (!dim || !index || !input.view.axes[*dim].isColumn())
+    return std::nullopt;
+  int64_t size = input.view.axes[*dim].size, first = *index < 0 ? *index + size : *index;
+  if (first < 0 || first >= size)
+    return std::nullopt;
+  std::optional<Meaning> part = takePart(input, *dim, first, 1);
+  if (part)
+    part->view.axes.erase(part->view.axes.begin() + *dim);
+  return part;
 }
 
 /// torch.prim.ListUnpack of chunk(x, count, dim), split.Tensor(x, size, dim) or
@@ -82,11 +100,14 @@ static std::optional<Meaning> joinWithNothing(Conversion &conversion, Operation 
     std::optional<TorchTensorType> type = parseTorchTensor(part.getType());
     return type && llvm::is_contained(type->shape, 0);
   });
-  return parts->size() == 1 ? std::optional(conversion.get(parts->front())) : std::nullopt;
+  if (parts->size() != 1 || conversion.get(parts->front()).kind == Kind::PartRotated)
+    return std::nullopt;
+  return conversion.get(parts->front());
 }
 
 void mk::addPartRules(Rules &rules) {
   rules.add("torch.aten.slice.Tensor", 5, slice);
+  rules.add("torch.aten.select.int", 3, select);
   rules.add("torch.prim.ListUnpack", 1, split);
   rules.add("torch.aten.cat", 2, joinWithNothing);
 }

@@ -22,6 +22,10 @@ StringRef mk::describe(Kind kind) {
     return "a matrix of weights";
   case Kind::Positions:
     return "the positions";
+  case Kind::Mean:
+    return "a mean";
+  case Kind::Centered:
+    return "rows minus their mean";
   case Kind::Square:
     return "a square";
   case Kind::MeanSquare:
@@ -42,6 +46,10 @@ StringRef mk::describe(Kind kind) {
     return "negated rows";
   case Kind::RotatedHalves:
     return "swapped halves";
+  case Kind::RotatedPairs:
+    return "swapped neighbours";
+  case Kind::PartRotated:
+    return "a rotated part of heads";
   case Kind::TimesCosine:
     return "the cosine part of a rotation";
   case Kind::TimesSine:

@@ -10,7 +10,7 @@ using namespace mlir::mk;
 
 static std::optional<Meaning> negate(Conversion &conversion, Operation *op) {
   Meaning x = conversion.get(op->getOperand(0));
-  if (x.kind != Kind::Rows)
+  if (x.kind != Kind::Rows || x.view.evenFirst)
     return std::nullopt;
   x.kind = Kind::Negated;
   return x;
@@ -39,11 +39,34 @@ static std::optional<Meaning> rotateHalves(Conversion &conversion, Operation *op
   return first;
 }
 
+/// stack([-columns of odd number, columns of even number], -1), whose last two axes are then joined
+static std::optional<Meaning> rotatePairs(Conversion &conversion, Operation *op) {
+  std::optional<SmallVector<Value>> parts = readList(op->getOperand(0));
+  if (!parts || parts->size() != 2)
+    return std::nullopt;
+  Meaning odd = conversion.get((*parts)[0]), even = conversion.get((*parts)[1]);
+  Axes &axes = even.view.axes;
+  int64_t rank = axes.size();
+  if (odd.kind != Kind::Negated || even.kind != Kind::Rows ||
+      readDimension(op->getOperand(1), rank + 1) != rank)
+    return std::nullopt;
+  RowView expected = even.view;
+  expected.offset += 1;
+  if (!(axes.back() == Axis::columns(axes.back().size, 2)) || !(odd.view == expected)) {
+    conversion.note("a rotation must negate the second column of each pair and put it first");
+    return std::nullopt;
+  }
+  axes.push_back(Axis::columns(2, 1));
+  even.kind = Kind::RotatedPairs;
+  return even;
+}
+
 /// True if the table gives every column of a head, for every head alike, the factor of its row.
 static bool fitsHeads(Conversion &conversion, const Meaning &table, const Meaning &x) {
   int64_t headDim = 2 * conversion.getWeightShape(table.weight)[0];
   ArrayRef<Axis> axes = x.view.axes;
-  if (table.view.axes.size() > axes.size() || !table.doubled || x.view.domain)
+  if (table.view.axes.size() > axes.size() || table.pairs == Pairs::None || x.view.domain ||
+      x.view.evenFirst)
     return false;
   Axes factors = padAxes(table.view.axes, axes.size());
   Axis columns = Axis::columns(headDim, 1);
@@ -67,7 +90,13 @@ static std::optional<Meaning> multiplyByTable(Conversion &conversion, Operation 
                       "columns, like the heads it rotates");
       return std::nullopt;
     }
+    if ((from == Kind::RotatedHalves && table.pairs != Pairs::Halves) ||
+        (from == Kind::RotatedPairs && table.pairs != Pairs::Neighbours)) {
+      conversion.note("the columns that a rotation swaps must have the same frequency");
+      return std::nullopt;
+    }
     x.kind = product;
+    x.pairs = table.pairs;
     x.weight = table.weight;
     x.number = table.number;
     return x;
@@ -78,7 +107,80 @@ static std::optional<Meaning> timesCosine(Conversion &conversion, Operation *op)
   return multiplyByTable(conversion, op, Kind::Rows, Kind::Cosine, Kind::TimesCosine);
 }
 static std::optional<Meaning> timesSine(Conversion &conversion, Operation *op) {
-  return multiplyByTable(conversion, op, Kind::RotatedHalves, Kind::Sine, Kind::TimesSine);
+  if (std::optional<Meaning> halves =
+          multiplyByTable(conversion, op, Kind::RotatedHalves, Kind::Sine, Kind::TimesSine))
+    return halves;
+  return multiplyByTable(conversion, op, Kind::RotatedPairs, Kind::Sine, Kind::TimesSine);
+}
+
+/// The rotation of the first columns of heads that `rotated` shows, with `rest` columns behind
+/// them. Neighbours are partners half a head apart if columns of even number come first.
+static std::optional<Meaning> emitRotation(Conversion &conversion, Operation *op,
+                                           const Meaning &rotated, int64_t rest) {
+  Meaning heads = conversion.makeRows(rotated.view.value, rotated.view.axes, Value());
+  heads.view.offset = rotated.view.offset;
+  Axis &columns = heads.view.axes.back();
+  columns = Axis::columns(columns.size + rest, 1);
+  int64_t headDim = columns.size;
+  bool neighbours = rotated.pairs == Pairs::Neighbours;
+  std::optional<Meaning> gathered = conversion.gather(heads, neighbours, op->getLoc());
+  if (!gathered)
+    return std::nullopt;
+  gathered->view.evenFirst = false;
+  Value rows = conversion.getRows(*gathered, op->getLoc());
+  if (!rows)
+    return std::nullopt;
+  Meaning frequencies;
+  frequencies.kind = Kind::Vector;
+  frequencies.weight = rotated.weight;
+  Value result = conversion.create<RopeOp>(
+      op->getLoc(), rows.getType(), rows, conversion.getInput("positions"),
+      conversion.getWeight(frequencies, op->getLoc()), conversion.getI64(headDim),
+      conversion.getF64(rotated.number), conversion.getI64(neighbours && rest ? headDim / 2 : 0));
+  Meaning meaning = conversion.makeRows(result, gathered->view.axes, Value());
+  meaning.view.evenFirst = neighbours;
+  return meaning;
+}
+
+/// Whether the tensor becomes a part of another one.
+static bool isJoined(Value tensor) {
+  return llvm::any_of(tensor.getUsers(), [](Operation *user) {
+    return user->getName().getStringRef() == "torch.prim.ListConstruct" &&
+           llvm::any_of(user->getResult(0).getUsers(), [](Operation *list) {
+             return list->getName().getStringRef() == "torch.aten.cat";
+           });
+  });
+}
+
+/// cat([rotated columns, the other columns of the heads], -1)
+static std::optional<Meaning> joinRotated(Conversion &conversion, Operation *op) {
+  std::optional<SmallVector<Value>> parts = readList(op->getOperand(0));
+  if (!parts)
+    return std::nullopt;
+  llvm::erase_if(*parts, [](Value part) {
+    std::optional<TorchTensorType> type = parseTorchTensor(part.getType());
+    return type && llvm::is_contained(type->shape, 0);
+  });
+  if (parts->empty() || parts->size() > 2)
+    return std::nullopt;
+  Meaning rotated = conversion.get(parts->front());
+  int64_t rank = rotated.view.axes.size();
+  if (rotated.kind != Kind::PartRotated || readDimension(op->getOperand(1), rank) != rank - 1)
+    return std::nullopt;
+  int64_t rest = 0;
+  if (parts->size() == 2) {
+    Meaning other = conversion.get(parts->back());
+    RowView expected = rotated.view;
+    expected.offset += rotated.view.axes.back().size;
+    if (other.kind == Kind::Rows && !other.view.axes.empty())
+      rest = other.view.axes.back().size;
+    expected.axes.back() = Axis::columns(rest, 1);
+    if (other.kind != Kind::Rows || !(other.view == expected)) {
+      conversion.note("the columns behind a rotated part must be the other ones of the same heads");
+      return std::nullopt;
+    }
+  }
+  return emitRotation(conversion, op, rotated, rest);
 }
 
 /// torch.aten.add.Tensor(cosine part, sine part, alpha)
@@ -89,27 +191,21 @@ static std::optional<Meaning> rotate(Conversion &conversion, Operation *op) {
   if (cosine.kind != Kind::TimesCosine || sine.kind != Kind::TimesSine ||
       readNumber(op->getOperand(2)) != 1.0)
     return std::nullopt;
-  if (!(cosine.view == sine.view) || cosine.weight != sine.weight || cosine.number != sine.number) {
+  if (!(cosine.view == sine.view) || cosine.weight != sine.weight || cosine.number != sine.number ||
+      cosine.pairs != sine.pairs) {
     conversion.note("both parts of a rotation must have the same rows, frequencies and scale");
     return std::nullopt;
   }
-  Axes axes = cosine.view.axes;
-  double scale = cosine.number;
-  StringAttr frequencies = cosine.weight;
-  cosine.kind = Kind::Rows;
-  Value rows = conversion.getRows(cosine, op->getLoc());
-  if (!rows)
-    return std::nullopt;
-  Value result = conversion.create<RopeOp>(
-      op->getLoc(), rows.getType(), rows, conversion.getInput("positions"),
-      conversion.getWeight(frequencies, op->getLoc()), conversion.getI64(axes.back().size),
-      conversion.getF64(scale));
-  return conversion.makeRows(result, axes, Value());
+  cosine.kind = Kind::PartRotated;
+  return isJoined(op->getResult(0)) ? std::optional(cosine)
+                                    : emitRotation(conversion, op, cosine, /*rest=*/0);
 }
 
 void mk::addRopeRules(Rules &rules) {
   rules.add("torch.aten.neg", 1, negate);
   rules.add("torch.aten.cat", 2, rotateHalves);
+  rules.add("torch.aten.cat", 2, joinRotated);
+  rules.add("torch.aten.stack", 2, rotatePairs);
   rules.add("torch.aten.mul.Tensor", 2, timesCosine);
   rules.add("torch.aten.mul.Tensor", 2, timesSine);
   rules.add("torch.aten.add.Tensor", 3, rotate);

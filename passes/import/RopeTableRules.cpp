@@ -24,7 +24,8 @@ static std::optional<Axes> outerAxes(ArrayRef<Axis> a, ArrayRef<Axis> b) {
 
 static std::optional<Meaning> makeAngles(Conversion &conversion, const Meaning &positions,
                                          const Meaning &frequencies, std::optional<Axes> axes) {
-  if (!axes || positions.kind != Kind::Positions || frequencies.kind != Kind::Vector)
+  if (!axes || positions.kind != Kind::Positions || frequencies.kind != Kind::Vector ||
+      frequencies.number != 0)
     return std::nullopt;
   Meaning angles = positions;
   angles.kind = Kind::Angles;
@@ -56,24 +57,72 @@ static std::optional<Meaning> matrixMultiply(Conversion &conversion, Operation *
   return makeAngles(conversion, a, b, axes);
 }
 
+static bool isTable(const Meaning &meaning) {
+  return meaning.kind == Kind::Angles || meaning.kind == Kind::Cosine || meaning.kind == Kind::Sine;
+}
+
+/// The table with every frequency twice along its last axis.
+static std::optional<Meaning> doubleTable(Conversion &conversion, Meaning table, Value dimension,
+                                          Pairs pairs) {
+  Axes &axes = table.view.axes;
+  int64_t rank = axes.size(), count = conversion.getWeightShape(table.weight)[0];
+  if (table.pairs != Pairs::None || readDimension(dimension, rank) != rank - 1 ||
+      !(axes.back() == Axis::columns(count, 1)))
+    return std::nullopt;
+  axes.back() = Axis::columns(2 * count, 1);
+  table.pairs = pairs;
+  return table;
+}
+
 /// cat([table, table], -1)
-static std::optional<Meaning> doubleTable(Conversion &conversion, Operation *op) {
+static std::optional<Meaning> repeatAll(Conversion &conversion, Operation *op) {
   std::optional<SmallVector<Value>> parts = readList(op->getOperand(0));
   if (!parts || parts->size() != 2)
     return std::nullopt;
   Meaning first = conversion.get((*parts)[0]), second = conversion.get((*parts)[1]);
-  bool isTable =
-      first.kind == Kind::Angles || first.kind == Kind::Cosine || first.kind == Kind::Sine;
-  if (!isTable || !(first == second) || first.doubled)
+  return isTable(first) && first == second
+             ? doubleTable(conversion, first, op->getOperand(1), Pairs::Halves)
+             : std::nullopt;
+}
+
+/// torch.aten.repeat_interleave.self_int(table, 2, -1, output_size)
+static std::optional<Meaning> repeatEach(Conversion &conversion, Operation *op) {
+  Meaning table = conversion.get(op->getOperand(0));
+  if (!isTable(table) || readInt(op->getOperand(1)) != 2)
     return std::nullopt;
-  Axes &axes = first.view.axes;
-  int64_t rank = axes.size(), count = conversion.getWeightShape(first.weight)[0];
-  if (readDimension(op->getOperand(1), rank) != rank - 1 ||
-      !(axes.back() == Axis::columns(count, 1)))
+  return doubleTable(conversion, table, op->getOperand(2), Pairs::Neighbours);
+}
+
+/// stack([table, table], -1), whose last two axes are then joined
+static std::optional<Meaning> stackTwice(Conversion &conversion, Operation *op) {
+  std::optional<SmallVector<Value>> parts = readList(op->getOperand(0));
+  if (!parts || parts->size() != 2)
     return std::nullopt;
-  axes.back() = Axis::columns(2 * count, 1);
-  first.doubled = true;
-  return first;
+  Meaning table = conversion.get((*parts)[0]);
+  int64_t rank = table.view.axes.size();
+  if (!isTable(table) || !(table == conversion.get((*parts)[1])) || table.pairs != Pairs::None ||
+      readDimension(op->getOperand(1), rank + 1) != rank)
+    return std::nullopt;
+  table.view.axes.back() = Axis::columns(table.view.axes.back().size, 2);
+  table.view.axes.push_back(Axis::columns(2, 1));
+  table.pairs = Pairs::Neighbours;
+  return table;
+}
+
+/// The first copy of a table that has two, one after the other.
+static std::optional<Meaning> halveTable(Conversion &conversion, Operation *op) {
+  Meaning table = conversion.get(op->getOperand(0));
+  int64_t rank = table.view.axes.size();
+  if (!isTable(table) || table.pairs != Pairs::Halves ||
+      readDimension(op->getOperand(1), rank) != rank - 1)
+    return std::nullopt;
+  int64_t half = table.view.axes.back().size / 2;
+  std::optional<int64_t> start = isNone(op->getOperand(2)) ? 0 : readInt(op->getOperand(2));
+  if (start != 0 || readInt(op->getOperand(3)) != half || readInt(op->getOperand(4)) != 1)
+    return std::nullopt;
+  table.view.axes.back() = Axis::columns(half, 1);
+  table.pairs = Pairs::None;
+  return table;
 }
 
 static std::optional<Meaning> makeTable(Conversion &conversion, Operation *op, Kind kind) {
@@ -105,7 +154,10 @@ void mk::addRopeTableRules(Rules &rules) {
   rules.add("torch.aten.mul.Tensor", 2, multiply);
   for (StringRef name : {"torch.aten.matmul", "torch.aten.bmm", "torch.aten.mm"})
     rules.add(name, 2, matrixMultiply);
-  rules.add("torch.aten.cat", 2, doubleTable);
+  rules.add("torch.aten.cat", 2, repeatAll);
+  rules.add("torch.aten.repeat_interleave.self_int", 3, repeatEach);
+  rules.add("torch.aten.stack", 2, stackTwice);
+  rules.add("torch.aten.slice.Tensor", 5, halveTable);
   rules.add("torch.aten.cos", 1, cosine);
   rules.add("torch.aten.sin", 1, sine);
   rules.add("torch.aten.mul.Scalar", 2, scaleTable);

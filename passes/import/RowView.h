@@ -43,10 +43,13 @@ struct RowView {
   Axes axes;
   /// Null: one row per token. Otherwise the input that selected the rows.
   Value domain;
+  /// The columns of the last axis lie in `value` with those of even number first, as they are after
+  /// a rotation of neighbours. Only attention takes them so: both its sides the same way.
+  bool evenFirst = false;
 
   bool operator==(const RowView &other) const {
     return value == other.value && offset == other.offset && axes == other.axes &&
-           domain == other.domain;
+           domain == other.domain && evenFirst == other.evenFirst;
   }
 };
 

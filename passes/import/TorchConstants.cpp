@@ -26,18 +26,18 @@ std::optional<bool> mk::readBool(Value value) {
   return attr ? std::optional(attr.getValue()) : std::nullopt;
 }
 
+std::optional<StringRef> mk::readString(Value value) {
+  Operation *op = definedBy(value, "torch.constant.str");
+  auto attr = op ? op->getAttrOfType<StringAttr>("value") : StringAttr();
+  return attr ? std::optional(attr.getValue()) : std::nullopt;
+}
+
 std::optional<double> mk::readNumber(Value value) {
   if (std::optional<int64_t> number = readInt(value))
     return double(*number);
   Operation *op = definedBy(value, "torch.constant.float");
   auto attr = op ? op->getAttrOfType<FloatAttr>("value") : FloatAttr();
   return attr ? std::optional(attr.getValueAsDouble()) : std::nullopt;
-}
-
-std::string mk::readString(Value value) {
-  Operation *op = definedBy(value, "torch.constant.str");
-  auto attr = op ? op->getAttrOfType<StringAttr>("value") : StringAttr();
-  return attr ? attr.getValue().str() : "";
 }
 
 bool mk::isNone(Value value) { return definedBy(value, "torch.constant.none"); }

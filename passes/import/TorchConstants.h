@@ -13,8 +13,7 @@ std::optional<int64_t> readInt(Value value);
 std::optional<bool> readBool(Value value);
 /// An integer constant counts too: Python writes `x ** 2` for `x ** 2.0`.
 std::optional<double> readNumber(Value value);
-/// Empty if it is no string.
-std::string readString(Value value);
+std::optional<StringRef> readString(Value value);
 bool isNone(Value value);
 
 /// The elements of a `torch.prim.ListConstruct`; nothing if the list comes from elsewhere.

@@ -17,6 +17,7 @@ static bool mayChangeAxes(Kind kind) {
   case Kind::Positions:
   case Kind::Square:
   case Kind::Silu:
+  case Kind::RotatedPairs:
   case Kind::Angles:
   case Kind::Cosine:
   case Kind::Sine:
@@ -28,6 +29,8 @@ static bool mayChangeAxes(Kind kind) {
 
 static std::optional<Meaning> withAxes(Meaning meaning, std::optional<Axes> axes) {
   if (!axes || !mayChangeAxes(meaning.kind))
+    return std::nullopt;
+  if (meaning.view.evenFirst && (axes->empty() || !(axes->back() == meaning.view.axes.back())))
     return std::nullopt;
   meaning.view.axes = std::move(*axes);
   return meaning;
@@ -51,6 +54,20 @@ static std::optional<Meaning> squeeze(Conversion &conversion, Operation *op) {
     return std::nullopt;
   axes.erase(axes.begin() + *dim);
   return withAxes(input, axes);
+}
+
+static std::optional<Meaning> transposeMatrix(Conversion &conversion, Operation *op) {
+  Meaning input = conversion.get(op->getOperand(0));
+  if (input.kind != Kind::Matrix)
+    return std::nullopt;
+  if (op->getNumOperands() == 3) {
+    std::optional<int64_t> a = readDimension(op->getOperand(1), 2);
+    std::optional<int64_t> b = readDimension(op->getOperand(2), 2);
+    if (!a || !b || *a == *b)
+      return std::nullopt;
+  }
+  input.transposed = !input.transposed;
+  return input;
 }
 
 static std::optional<Meaning> transpose(Conversion &conversion, Operation *op) {
@@ -118,6 +135,8 @@ static std::optional<Meaning> select(Conversion &conversion, Operation *op) {
 void mk::addViewRules(Rules &rules) {
   rules.add("torch.aten.unsqueeze", 2, unsqueeze);
   rules.add("torch.aten.squeeze.dim", 2, squeeze);
+  rules.add("torch.aten.transpose.int", 3, transposeMatrix);
+  rules.add("torch.aten.t", 1, transposeMatrix);
   rules.add("torch.aten.transpose.int", 3, transpose);
   rules.add("torch.aten.permute", 2, permute);
   for (StringRef name : {"torch.aten.view", "torch.aten.reshape", "torch.aten._unsafe_view",

@@ -33,6 +33,7 @@ struct Former {
 
   LogicalResult declareRequest();
   LogicalResult nameOutputs();
+  LogicalResult checkPositions(EmbeddingOp op);
   LogicalResult formFamily(Operation *op);
   void finish();
 
@@ -147,6 +148,17 @@ FlatSymbolRefAttr Former::placeResult(OpResult result, StringRef family, bool nu
   return places[result].symbol;
 }
 
+/// A position is below max_length, and its row must exist; tokens are checked before each step.
+LogicalResult Former::checkPositions(EmbeddingOp op) {
+  int64_t rows = op.getTable().getType().getDimSize(0), offset = op.getOffset(),
+          length = requireOptions(op).getMaxLength();
+  if (op.getIndices() != func.getArgument(1) || length + offset <= rows)
+    return success();
+  return emitModelError(op) << "looks up a position in " << rows << " rows from row " << offset
+                            << " on; expected max_length of at most " << rows - offset
+                            << " in whole pages, found " << length;
+}
+
 LogicalResult Former::formFamily(Operation *op) {
   if (isa<WeightOp, KvCacheOp>(op))
     return success();
@@ -162,6 +174,9 @@ LogicalResult Former::formFamily(Operation *op) {
   if (failed(domain))
     return failure();
 
+  if (auto embedding = dyn_cast<EmbeddingOp>(op))
+    if (failed(checkPositions(embedding)))
+      return failure();
   bool isProduct = multiplies(op);
   auto isWeight = [&](OpOperand &operand) {
     return isProduct &&

@@ -8,38 +8,59 @@ namespace mlir::mk {
 
 using namespace mk_task;
 
-static Attribute getSource(Value weight) {
-  return weight.getDefiningOp<WeightOp>().getSourceAttr();
+/// A tensor with the view of it: equal for two weights that are the same.
+static Attribute getSource(WeightOp weight) {
+  if (ViewAttr view = weight.getViewAttr())
+    return ArrayAttr::get(weight.getContext(), {weight.getSourceAttr(), view});
+  return weight.getSourceAttr();
+}
+
+static std::pair<FlatSymbolRefAttr, Attribute> splitSource(Attribute source) {
+  if (auto both = dyn_cast<ArrayAttr>(source))
+    return {cast<FlatSymbolRefAttr>(both[0]), both[1]};
+  return {cast<FlatSymbolRefAttr>(source), UnitAttr::get(source.getContext())};
 }
 
 Weights::Weights(Names &names, func::FuncOp func) : names(names) {
   func.walk([&](LinearOp linear) {
-    if (linear.getWeights().size() == 1 && linear.getWeights().front().getDefiningOp<WeightOp>())
-      multiplied.insert({getSource(linear.getWeights().front()), getPackedType(linear)});
+    if (linear.getWeights().size() != 1)
+      return;
+    if (auto weight = linear.getWeights().front().getDefiningOp<WeightOp>())
+      multiplied.insert({getSource(weight), getPackedType(linear)});
   });
 }
 
 bool Weights::isMultiplied(WeightOp table) const {
-  return multiplied.contains({table.getSourceAttr(), table.getType()});
+  return multiplied.contains({getSource(table), table.getType()});
 }
 
 mk_task::WeightOp Weights::declare(Location loc, ArrayRef<Attribute> sources, Type type,
                                    Layout layout) {
-  auto parts = llvm::map_to_vector(
-      sources, [](Attribute source) { return cast<FlatSymbolRefAttr>(source).getValue(); });
+  SmallVector<Attribute> tensors, views;
+  SmallVector<StringRef> parts;
+  for (Attribute source : sources) {
+    auto [tensor, view] = splitSource(source);
+    tensors.push_back(tensor);
+    views.push_back(view);
+    parts.push_back(tensor.getValue());
+  }
   OpBuilder builder(type.getContext());
   builder.setInsertionPointToEnd(&section);
   auto weight = builder.create<mk_task::WeightOp>(
-      loc, names.unique(joinNames(parts)), builder.getArrayAttr(sources),
+      loc, names.unique(joinNames(parts)), builder.getArrayAttr(tensors),
       LayoutAttr::get(builder.getContext(), layout), TypeAttr::get(type));
+  if (!llvm::all_of(views, llvm::IsaPred<UnitAttr>))
+    weight.setViewsAttr(builder.getArrayAttr(views));
   if (sources.size() == 1)
     single.try_emplace({sources.front(), type}, weight);
   return weight;
 }
 
 FlatSymbolRefAttr Weights::pack(Operation *product) {
-  SmallVector<Attribute> sources = llvm::map_to_vector(
-      getMultiplied(product), [](OpOperand &weight) { return getSource(weight.get()); });
+  SmallVector<Attribute> sources =
+      llvm::map_to_vector(getMultiplied(product), [](OpOperand &weight) {
+        return getSource(weight.get().getDefiningOp<WeightOp>());
+      });
   Type type = getPackedType(product);
   mk_task::WeightOp weight;
   if (sources.size() == 1)
@@ -53,10 +74,11 @@ FlatSymbolRefAttr Weights::pack(Operation *product) {
 
 FlatSymbolRefAttr Weights::placeTable(WeightOp table) {
   bool gathered = isMultiplied(table);
-  mk_task::WeightOp weight = single.lookup({table.getSourceAttr(), table.getType()});
+  Attribute source = getSource(table);
+  mk_task::WeightOp weight = single.lookup({source, table.getType()});
   if (!weight)
-    weight = declare(table.getLoc(), table.getSourceAttr(), table.getType(),
-                     gathered ? Layout::tiles : Layout::rows);
+    weight =
+        declare(table.getLoc(), source, table.getType(), gathered ? Layout::tiles : Layout::rows);
   weight.setGathered(gathered);
   return FlatSymbolRefAttr::get(weight.getSymNameAttr());
 }

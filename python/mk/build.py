@@ -112,15 +112,14 @@ def _compile(
 
 
 def assemble(compiled: Compiled, constants: Mapping[str, np.ndarray[Any, Any]], facts: Facts) -> Program:
-    """The program, with those constants that it reads."""
+    """The program, with those constants that it reads, as they are for its max_length."""
     wanted = {name for weight in compiled.manifest["weights"] for name in weight["sources"]}
-    return Program(
-        compiled.manifest,
-        dict(compiled.arrays),
-        compiled.code,
-        {name: value for name, value in constants.items() if name in wanted},
-        facts,
-    )
+    kept = {name: value for name, value in constants.items() if name.partition("@")[0] in wanted}
+    limits = sorted((int(limit), name) for key in kept for name, _, limit in [key.partition("@")] if limit)
+    for limit, name in limits:
+        if limit < compiled.manifest["sizes"]["max_length"]:
+            kept[name] = kept[f"{name}@{limit}"]
+    return Program(compiled.manifest, dict(compiled.arrays), compiled.code, kept, facts)
 
 
 def facts_of(imported: ImportedModel) -> Facts:

@@ -91,7 +91,13 @@ def tiny_granite_moe(*, seed: int = 0, **config: Any) -> Any:
     """A GraniteMoeForCausalLM of the same sizes: 3 of 8 experts, and factors on everything."""
     from transformers import GraniteMoeConfig, GraniteMoeForCausalLM
 
-    fields = {**TINY, "num_local_experts": 8, "num_experts_per_tok": 3, **config}
+    factors = {
+        "embedding_multiplier": 1.5,
+        "residual_multiplier": 0.8,
+        "attention_multiplier": 0.3,
+        "logits_scaling": 2.0,
+    }
+    fields = {**TINY, "num_local_experts": 8, "num_experts_per_tok": 3, **factors, **config}
     return with_eager_experts(randomize(GraniteMoeForCausalLM(GraniteMoeConfig(**fields)), seed))
 
 
@@ -99,6 +105,17 @@ def with_eager_experts(model: Any) -> Any:
     """The model with the experts of its own source, one after the other, as a reference."""
     model.set_experts_implementation("eager")
     return model
+
+
+def tiny(architecture: str, *, seed: int = 0, **config: Any) -> Any:
+    """A causal model of any architecture, of the same sizes where its config has their names."""
+    import transformers
+
+    fields: dict[str, Any] = {name: value for name, value in TINY.items() if name != "head_dim"}
+    made = getattr(transformers, {"Gemma3": "Gemma3Text"}.get(architecture, architecture) + "Config")
+    head = "LMHeadModel" if architecture == "GPT2" else "ForCausalLM"
+    config = {"pad_token_id": 0, **fields, **config}
+    return randomize(getattr(transformers, architecture + head)(made(**config)), seed)
 
 
 def randomize(model: Any, seed: int = 0) -> Any:

@@ -14,7 +14,7 @@ import pytest
 import torch
 from mk.errors import ImportModelError, MkError, WeightError
 from mk.importer import import_model
-from models import tiny_mixtral, tiny_olmoe, tiny_qwen2_moe, tiny_qwen3_moe
+from models import tiny_granite_moe, tiny_mixtral, tiny_olmoe, tiny_qwen2_moe, tiny_qwen3_moe
 from test_numerics import HISTORY, Ragged, largest_error, reference, texts, totals
 
 CASES: dict[str, Callable[[], Any]] = {
@@ -27,6 +27,7 @@ CASES: dict[str, Callable[[], Any]] = {
     "odd widths": lambda: tiny_qwen3_moe(moe_intermediate_size=37, num_experts=9),
     "olmoe": tiny_olmoe,
     "shared expert": tiny_qwen2_moe,
+    "probabilities of the chosen": tiny_granite_moe,
 }
 
 

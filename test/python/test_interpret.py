@@ -89,6 +89,50 @@ def test_rms_norm() -> None:
     )
 
 
+def test_layer_norm_and_a_norm_without_gain() -> None:
+    x, gain, bias = rows(4, 32) + 3, RNG.uniform(0.5, 1.5, 32).astype(np.float32), rows(1, 32)[0]
+    body = """%g = mk.weight @gain view<shape = [32], plus = 1.0> : tensor<32xf32>
+      %b = mk.weight @bias : tensor<32xf32>
+      %n = mk.layer_norm %a gain %g bias %b {eps = 1.0e-2 : f64}
+        : (tensor<?x32xf32>, tensor<32xf32>, tensor<32xf32>) -> tensor<?x32xf32>
+      %y = mk.rms_norm %n {eps = 1.0e-2 : f64} : (tensor<?x32xf32>) -> tensor<?x32xf32>
+      return %y : tensor<?x32xf32>"""
+    found = run("tensor<?x32xf32> -> tensor<?x32xf32>", body, x, weights={"gain": gain, "bias": bias})
+    wide = x.astype(np.float64)
+    normed = (wide - wide.mean(1, keepdims=True)) / np.sqrt(wide.var(1, keepdims=True) + 1e-2)
+    normed = normed * (1.0 + gain) + bias
+    expected = normed / np.sqrt(np.square(normed).mean(1, keepdims=True) + 1e-2)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_view_takes_rows_of_the_transpose() -> None:
+    x, tensor = rows(3, 4), rows(4, 12)
+    body = """%w = mk.weight @w view<shape = [4, 12], transposed = true, offset = 1, sizes = [2, 2], strides = [6, 2]>
+        : tensor<4x4xf32>
+      %y = mk.linear %a, [%w] : (tensor<?x4xf32>, tensor<4x4xf32>) -> tensor<?x4xf32>
+      return %y : tensor<?x4xf32>"""
+    found = run("tensor<?x4xf32> -> tensor<?x4xf32>", body, x, weights={"w": tensor})
+    np.testing.assert_allclose(found, x @ tensor[:, [1, 3, 7, 9]], atol=1e-5)
+
+
+def test_a_part_of_each_head_is_rotated() -> None:
+    x, frequencies = rows(2, 16), np.array([1, 0.1], np.float32)
+    turn = np.exp(1j * np.outer([3, 40], frequencies))
+    for partner, low, high in ((0, [0, 1], [2, 3]), (4, [0, 1], [4, 5])):
+        body = f"""%f = mk.weight @f : tensor<2xf32>
+          %y = mk.rope %a, %positions, %f {{head_dim = 8 : i64, partner = {partner} : i64}}
+            : (tensor<?x16xf32>, tensor<?xi32>, tensor<2xf32>) -> tensor<?x16xf32>
+          return %y : tensor<?x16xf32>"""
+        request = ([0, 0], [3, 40], [0, 0], [0, 1])
+        found = run(
+            "tensor<?x16xf32> -> tensor<?x16xf32>", body, x, weights={"f": frequencies}, request=request
+        )
+        expected = x.reshape(2, 2, 8).copy()
+        turned = (expected[..., low] + 1j * expected[..., high]) * turn[:, None]
+        expected[..., low], expected[..., high] = turned.real, turned.imag
+        np.testing.assert_allclose(found, expected.reshape(2, 16), atol=1e-5)
+
+
 def test_head_norm_is_a_norm_of_each_head() -> None:
     x, gain = rows(4, 32), RNG.uniform(0.5, 1.5, 8).astype(np.float32)
     body = """%g = mk.weight @gain : tensor<8xf32>

@@ -59,9 +59,17 @@ TASK_PREAMBLE = """
   mk_task.event @down_done arrivals(1)
 """
 EXAMPLES = dict(operations())
+# Elementwise ops share descriptions, which spell the name by TableGen.
+ELEMENTWISE = {
+    f"mk.{name}"
+    for _, name in re.findall(
+        r"^def \w+ : Mk_(Binary|Scalar|Unary)Op<\"(\w+)\"",
+        next(source for source in DIALECTS if source.stem == "MkRowOps").read_text(),
+        re.MULTILINE,
+    )
+}
 WITHOUT_EXAMPLE = {
-    "mk.add",  # add and mul share a description, which spells the name by TableGen
-    "mk.mul",
+    *ELEMENTWISE,
     "mk_task.table",  # its words would fill a page; the tests of mk-build-table have them
 }
 
@@ -71,6 +79,15 @@ def test_every_operation_has_an_example() -> None:
         for name in declared(source):
             full = f"{source.parent.name}.{name}"
             assert full in EXAMPLES or full in WITHOUT_EXAMPLE, full
+
+
+@pytest.mark.parametrize("name", sorted(ELEMENTWISE))
+def test_shared_examples_parse(name: str) -> None:
+    number = " {number = 5.0e-01 : f64}" if name in ("mk.scale", "mk.shift") else ""
+    two = name in ("mk.add", "mk.sub", "mk.mul", "mk.div")
+    operands, types = ("%a, %b", "tensor<?x64xf32>, tensor<?x64xf32>") if two else ("%a", "tensor<?x64xf32>")
+    example = f"%y = {name} {operands}{number} : ({types}) -> tensor<?x64xf32>\n"
+    Module.parse(function(example, free_values(example)))
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

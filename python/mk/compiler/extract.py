@@ -27,6 +27,7 @@ from mk.compiler.options import Options
 from mk.compiler.target import Target as Machine
 from mk.errors import CompileError
 from mk.ir import Attribute, Module, Operation, native
+from mk.view import make_view
 
 Array = np.ndarray[Any, Any]
 ENTRY = "mk_main"  # what mk-build-main calls the function
@@ -163,6 +164,10 @@ def _weight(op: Operation, names: native.AbiText) -> Weight:
     return Weight(
         name=attributes["sym_name"],
         sources=[str(name) for name in attributes["sources"]],
+        views=[
+            make_view(view.fields) if isinstance(view, Attribute) else None
+            for view in attributes.get("views", [None] * len(attributes["sources"]))
+        ],
         layout=names["layouts"][attributes["layout"]],
         shape=[size or 0 for size in attributes["type"].shape],
         dtype=attributes["type"].dtype.name,

@@ -24,7 +24,9 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-FORMAT = 4  # grows when a field changes its meaning or goes away
+from mk.view import View
+
+FORMAT = 5  # grows when a field changes its meaning or goes away
 
 
 class Target(TypedDict):
@@ -105,7 +107,8 @@ class Segment(TypedDict):
 
 
 class Weight(TypedDict):
-    """A tensor as it lies in memory: the rows of all `sources`, one below the other, rounded to `dtype`.
+    """A tensor as it lies in memory: the rows of all `sources` seen through their `views`, one below the other,
+    rounded to `dtype`.
 
     * layout `rows`: row-major at byte `offset` of the parameter arena; rank 1 is a vector.
     * layout `fragments` (GPU): like `rows`, each row filled up with zeros to a multiple of 32 columns, and these 32
@@ -120,6 +123,7 @@ class Weight(TypedDict):
 
     name: str
     sources: list[str]  # names in the state dict, or of the package's constants
+    views: list[View | None]  # of each source: how it is seen, None: as it is
     layout: str  # "tiles", "rows" or "fragments"
     shape: list[int]
     dtype: str  # "float32" or "bfloat16"

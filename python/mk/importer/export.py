@@ -21,6 +21,7 @@ from mk.errors import ImportModelError
 from mk.importer.attention import INTERFACE, Trace, register, tracing
 from mk.importer.experts import use_mk_experts
 from mk.importer.ragged import check_ragged
+from mk.importer.rotations import settle_rotations
 from mk.importer.simplify import simplify
 
 LARGEST_STEP = 1 << 16  # tokens; only bounds the symbols, no code depends on it
@@ -67,6 +68,7 @@ class Exported:
     tied: dict[str, str]
     shapes: dict[str, tuple[int, ...]]
     vocab_size: int
+    variants: dict[str, dict[int, torch.Tensor]]  # see mk.importer.rotations
 
 
 def export_step(model: Any) -> Exported:
@@ -77,6 +79,7 @@ def export_step(model: Any) -> Exported:
     model.eval()
     tied, shapes = _name_parameters(model)
     _use_mk_interfaces(model)
+    variants = settle_rotations(model)
     _widen_buffers(model)
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     trace = Trace({id(module): name for name, module in model.named_modules()})
@@ -106,7 +109,7 @@ def export_step(model: Any) -> Exported:
         )
     simplify(program)
     vocab_size = check_ragged(program)
-    return Exported(program, trace, tied, shapes, vocab_size)
+    return Exported(program, trace, tied, shapes, vocab_size, variants)
 
 
 def _name_parameters(model: Any) -> tuple[dict[str, str], dict[str, tuple[int, ...]]]:

@@ -12,6 +12,7 @@ from mk.errors import ImportModelError
 from mk.importer.export import Exported
 from mk.importer.imported import ModelFacts
 from mk.importer.paths import strip_prefix
+from mk.importer.rotations import BEYOND
 from mk.weights.torch_module import tensor_array
 
 SAMPLING = ("do_sample", "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "max_new_tokens")
@@ -53,7 +54,7 @@ def _token_ids(name: str, value: Any, vocab_size: int) -> tuple[int, ...]:
 
 
 def constant_values(exported: Exported) -> dict[str, np.ndarray[Any, Any]]:
-    """The values of all buffers and constant tensors that are arguments of the step, by `mk.name`.
+    """The values of all buffers and constant tensors that are arguments of the step, by `mk.name`; see ImportedModel.
 
     Raises ImportModelError for one that has no value.
     """
@@ -70,4 +71,7 @@ def constant_values(exported: Exported) -> dict[str, np.ndarray[Any, Any]]:
             if not isinstance(value, torch.Tensor) or isinstance(value, FakeTensor) or value.is_meta:
                 raise ImportModelError(f"{strip_prefix(spec.target)}: the value of this buffer is not known")
             result[strip_prefix(spec.target)] = tensor_array(value).copy()
+    for name, values_by_limit in exported.variants.items():
+        for limit, value in values_by_limit.items():
+            result[f"{name}{BEYOND}{limit}"] = tensor_array(value).copy()
     return result

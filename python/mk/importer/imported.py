@@ -63,9 +63,10 @@ class ImportedModel:
 
     `text` is one function `@step(parameters..., buffers..., tokens, positions, slots, rows) -> logits` in generic form;
     every argument carries `mk.kind` and `mk.name`. `constants` are the values of arguments of kind "buffer" and
-    "constant" by `mk.name`. `parameters` has canonical names only; `tied` maps every other name of a parameter to its
-    canonical one, `parts` those that files may have in parts to their names. `weights` is None if the model was given
-    without values.
+    "constant" by `mk.name`; one whose value depends on the length of a sequence also has `NAME@LIMIT`, its value for
+    sequences of more than LIMIT tokens. `parameters` has canonical names only; `tied` maps every other name of a
+    parameter to its canonical one, `parts` those that files may have in parts to their names. `weights` is None if the model was
+    given without values.
     """
 
     text: str

@@ -46,7 +46,23 @@ def simplify(program: torch.export.ExportedProgram) -> None:
             for output in program.graph_signature.output_specs:
                 if output.arg.name == node.name:
                     output.arg.name = source.name
+    _replace_scalars(program)
     graph.eliminate_dead_code()
+
+
+def _replace_scalars(program: torch.export.ExportedProgram) -> None:
+    """Buffers of one number that are in no checkpoint are factors which the model's code has chosen."""
+    graph = program.graph
+    placeholders = {node.name: node for node in graph.nodes if node.op == "placeholder"}
+    for spec in list(program.graph_signature.input_specs):
+        value = program.constants.get(spec.target or "")
+        if spec.kind.name != "BUFFER" or spec.persistent or value is None or value.ndim:
+            continue
+        node = placeholders[spec.arg.name]
+        for user in list(node.users):
+            user.replace_input_with(node, value.item())
+        graph.erase_node(node)
+        program.graph_signature.input_specs.remove(spec)
 
 
 def _is_identity(node: torch.fx.Node) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 
 from mk.interpret.cache import Array, Cache
 from mk.interpret.interpreter import Interpreter, argument_names, entry_point
-from mk.ir import Module
+from mk.ir import Attribute, Module
 
 # The three ways a sequence moves on: a chunk of its prompt, one token, nothing.
 CHUNKS = ((5, 3, 0, 1), (1, 7, 4, 0), (1, 1, 0, 6), (1, 1, 1, 1))
@@ -90,15 +90,24 @@ def random_weights(modules: list[Module], rng: np.random.Generator) -> dict[str,
     for module in modules:
         for op in module.walk():
             if op.name == "mk.weight":
-                shapes.setdefault(op.attributes["source"], _sizes(op.results[0].type.shape))
+                shapes.setdefault(
+                    op.attributes["source"],
+                    _viewed(op.attributes.get("view"), _sizes(op.results[0].type.shape)),
+                )
             elif op.name == "mk_task.weight":
                 sources, (rows, *rest) = op.attributes["sources"], _sizes(op.attributes["type"].shape)
+                views = op.attributes.get("views", [None] * len(sources))
                 for i, source in enumerate(
                     sources
                 ):  # how the rows are divided is not said; evenly is as good as any
                     part = rows // len(sources) + (rows % len(sources) if i == len(sources) - 1 else 0)
-                    shapes.setdefault(source, (part, *rest))
+                    shapes.setdefault(source, _viewed(views[i], (part, *rest)))
     return {name: _random(shape, rng) for name, shape in shapes.items()}
+
+
+def _viewed(view: object, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The tensor's own shape, which a view knows."""
+    return tuple(view.fields["shape"]) if isinstance(view, Attribute) else shape
 
 
 def _random(shape: tuple[int, ...], rng: np.random.Generator) -> Array:

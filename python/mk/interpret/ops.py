@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -61,13 +62,13 @@ def meaning(name: str) -> Callable[[Meaning], Meaning]:
 
 @meaning("mk.weight")
 def weight(step: Step, op: Operation, operands: list[Any], above: Environment) -> Sequence[Runtime]:
-    return [step.weights.get([op.attributes["source"]], op.results[0].type)]
+    return [step.weights.get([op.attributes["source"]], op.results[0].type, [op.attributes.get("view")])]
 
 
 @meaning("mk.embedding")
 def embedding(step: Step, op: Operation, operands: list[Any], above: Environment) -> Sequence[Runtime]:
-    table, tokens = operands
-    return [table[tokens].astype(np.float32)]
+    table, indices = operands
+    return [table[indices + op.attributes.get("offset", 0)].astype(np.float32)]
 
 
 @meaning("mk.linear")
@@ -150,9 +151,20 @@ def multiply(rows: Array, matrix: Array) -> Array:
 
 @meaning("mk.rms_norm")
 def rms_norm(step: Step, op: Operation, operands: list[Any], above: Environment) -> Sequence[Runtime]:
-    x, gain = operands
+    x, *gain = operands
     mean = np.mean(x * x, axis=1, keepdims=True, dtype=np.float32)
-    return [x / np.sqrt(mean + np.float32(op.attributes["eps"])) * gain]
+    return [x / np.sqrt(mean + np.float32(op.attributes["eps"])) * (gain[0] if gain else np.float32(1))]
+
+
+@meaning("mk.layer_norm")
+def layer_norm(step: Step, op: Operation, operands: list[Any], above: Environment) -> Sequence[Runtime]:
+    x, *vectors = operands
+    _, has_gain, has_bias = op.attributes["operandSegmentSizes"]
+    gain = vectors.pop(0) if has_gain else np.float32(1)
+    bias = vectors.pop(0) if has_bias else np.float32(0)
+    centered = x - np.mean(x, axis=1, keepdims=True, dtype=np.float32)
+    variance = np.mean(centered * centered, axis=1, keepdims=True, dtype=np.float32)
+    return [centered / np.sqrt(variance + np.float32(op.attributes["eps"])) * gain + bias]
 
 
 @meaning("mk.head_norm")
@@ -169,8 +181,12 @@ def rope(step: Step, op: Operation, operands: list[Any], above: Environment) -> 
     angles = (positions[:, None].astype(np.float32) * frequencies)[:, None, :]
     scale = np.float32(op.attributes.get("scale", 1.0))
     cos, sin = np.cos(angles) * scale, np.sin(angles) * scale
-    low, high = np.split(x.reshape(len(x), -1, op.attributes["head_dim"]), 2, axis=2)
-    return [np.concatenate([low * cos - high * sin, high * cos + low * sin], axis=2).reshape(x.shape)]
+    heads = x.reshape(len(x), -1, op.attributes["head_dim"])
+    pairs, result = len(frequencies), heads.copy()
+    apart = op.attributes.get("partner", 0) or pairs
+    low, high = heads[..., :pairs], heads[..., apart : apart + pairs]
+    result[..., :pairs], result[..., apart : apart + pairs] = low * cos - high * sin, high * cos + low * sin
+    return [result.reshape(x.shape)]
 
 
 @meaning("mk.select_rows")
@@ -186,32 +202,34 @@ def slice_columns(step: Step, op: Operation, operands: list[Any], above: Environ
     return [operands[0][:, offset : offset + columns]]
 
 
-@meaning("mk.add")
-def add(step: Step, op: Operation, operands: list[Any], above: Environment) -> Sequence[Runtime]:
-    return [operands[0] + operands[1]]
+_erf = np.vectorize(math.erf, otypes=[np.float64])
+# The elementwise ops: columns of the operands, and the number of `mk.scale` and `mk.shift`.
+ELEMENTWISE: dict[str, Callable[..., Array]] = {
+    "mk.add": lambda a, b: a + b,
+    "mk.sub": lambda a, b: a - b,
+    "mk.mul": lambda a, b: a * b,
+    "mk.div": lambda a, b: a / b,
+    "mk.scale": lambda x, number: x * number,
+    "mk.shift": lambda x, number: x + number,
+    "mk.exp": lambda x: np.exp(x),
+    "mk.tanh": lambda x: np.tanh(x),
+    "mk.sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "mk.relu": lambda x: np.maximum(x, 0),
+    "mk.silu": lambda x: x / (1 + np.exp(-x)),
+    "mk.gelu": lambda x: x / 2 * (1 + _erf(x / math.sqrt(2))),
+    "mk.gelu_tanh": lambda x: x / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
+    "mk.glu": lambda gate, up: gate / (1 + np.exp(-gate)) * up,
+}
 
 
-@meaning("mk.mul")
-def mul(step: Step, op: Operation, operands: list[Any], above: Environment) -> Sequence[Runtime]:
-    return [operands[0] * operands[1]]
+def _elementwise(step: Step, op: Operation, operands: list[Any], above: Environment) -> Sequence[Runtime]:
+    numbers = [np.float32(op.attributes["number"])] if "number" in op.attributes else []
+    # exp of a large number is infinite, and the quotient the 0 that it should be
+    with np.errstate(over="ignore"):
+        return [np.asarray(ELEMENTWISE[op.name](*operands, *numbers), np.float32)]
 
 
-@meaning("mk.silu")
-def silu(step: Step, op: Operation, operands: list[Any], above: Environment) -> Sequence[Runtime]:
-    return [_silu(operands[0])]
-
-
-@meaning("mk.glu")
-def glu(step: Step, op: Operation, operands: list[Any], above: Environment) -> Sequence[Runtime]:
-    gate, up = operands
-    return [_silu(gate) * up]
-
-
-def _silu(x: Array) -> Array:
-    with np.errstate(
-        over="ignore"
-    ):  # exp of a large number is infinite, and the quotient the 0 that it should be
-        return np.asarray(x / (1 + np.exp(-x)), np.float32)
+MEANINGS.update(dict.fromkeys(ELEMENTWISE, _elementwise))
 
 
 @meaning("mk.kv_cache")

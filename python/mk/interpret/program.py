@@ -34,7 +34,9 @@ class ProgramMemory:
             raise MkError(f"nothing declares @{symbol}")
         attributes = op.attributes
         if op.name == "mk_task.weight":
-            return self._step.weights.get(attributes["sources"], attributes["type"])
+            return self._step.weights.get(
+                attributes["sources"], attributes["type"], attributes.get("views", [])
+            )
         if op.name == "mk_task.cache":
             return self._step.caches.get(attributes["layer"], attributes["type"])
         if op.name == "mk_task.buffer" and attributes.get("request"):

@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from mk import view
 from mk.errors import WeightError
 from mk.interpret.cache import Array, Cache
 from mk.interpret.sampling import Sampling
 from mk.ir import Type
+from mk.ir.attributes import Attribute
 
 
 @dataclass
@@ -43,16 +45,22 @@ class WeightStore:
 
     def __init__(self, arrays: Mapping[str, Array]) -> None:
         self._arrays = arrays
-        self._stored: dict[tuple[tuple[str, ...], str], Array] = {}
+        self._stored: dict[tuple[tuple[str, ...], tuple[str, ...], str], Array] = {}
 
-    def get(self, names: Sequence[str], type: Type) -> Array:
-        """The rows of all `names`, one below the other, as `type`. Raises WeightError if they have another shape."""
-        key = (tuple(names), str(type))
+    def get(self, names: Sequence[str], type: Type, views: Sequence[Any] = ()) -> Array:
+        """The rows of all `names`, one below the other, as `type`; `views`: the `#mk.view` of each, if it has one.
+
+        Raises WeightError if they have another shape.
+        """
+        key = (tuple(names), tuple(map(str, views)), str(type))
         if key not in self._stored:
             missing = [name for name in names if name not in self._arrays]
             if missing:
                 raise WeightError(f"no weight named {', '.join(missing)}")
             parts = [np.asarray(self._arrays[name]) for name in names]
+            for i, seen in enumerate(views):
+                if isinstance(seen, Attribute):
+                    parts[i] = view.apply(view.make_view(seen.fields), names[i], parts[i].astype(np.float32))
             array = np.concatenate(parts) if len(parts) > 1 else parts[0]
             if array.shape != type.shape:
                 raise WeightError(f"weight {', '.join(names)} has shape {list(array.shape)}, expected {type}")

@@ -23,7 +23,7 @@ DTYPES = {
 }
 
 _SHAPED = re.compile(r"(?:tensor|!mk\.cache|memref|vector)<((?:(?:\d+|\?)x)*)([^x<>,]+)[,>]")
-_FIELD = re.compile(r"(\w+) = (\"(?:[^\"\\]|\\.)*\"|[-\w.+]+)")
+_FIELD = re.compile(r"(\w+) = (\"(?:[^\"\\]|\\.)*\"|\[[^\]]*\]|[-\w.+]+)")
 
 
 class Symbol(str):
@@ -63,12 +63,14 @@ class Attribute(str):
     __slots__ = ()
 
     @property
-    def fields(self) -> dict[str, int | float | str]:
-        """Its parameters where it is written as `#name<key = value, ...>`."""
+    def fields(self) -> dict[str, Any]:
+        """Its parameters where it is written as `#name<key = value, ...>`: numbers, text, lists of them."""
         return {key: _value(text) for key, text in _FIELD.findall(self)}
 
 
-def _value(text: str) -> int | float | str:
+def _value(text: str) -> Any:
+    if text.startswith("["):
+        return [_value(part.strip()) for part in text[1:-1].split(",") if part.strip()]
     if text.startswith('"'):
         return text[1:-1]
     try:

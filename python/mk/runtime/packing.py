@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mk import view
 from mk.errors import PackageError, WeightError
 from mk.runtime.native import ELEMENT_TYPES, Memory, Segment, Source, library, physical_cores
 
 if TYPE_CHECKING:
     from mk.compiler.manifest import Manifest, Weight
+    from mk.view import View
 
     Array = np.ndarray[Any, Any]
     Lookup = Callable[[str], Array]  # a weight by its name in the state dict
@@ -53,7 +55,10 @@ def pack(
     """
     total, done = sum(packed_bytes(weight) for weight in manifest["weights"]), 0
     for weight in manifest["weights"]:
-        sources = [_source(weight, name, lookup(name)) for name in weight["sources"]]
+        sources = [
+            _source(weight, name, lookup(name), seen)
+            for name, seen in zip(weight["sources"], weight["views"], strict=True)
+        ]
         check_rows(weight, sum(s.shape[0] for s in sources))
         if weight["layout"] == "rows":
             _pack_rows(weight, sources, params)
@@ -91,15 +96,16 @@ def check_rows(weight: Weight, found: int) -> None:
         )
 
 
-def _source(weight: Weight, name: str, value: Array) -> Array:
-    check_shape(weight, name, value.shape)
+def _source(weight: Weight, name: str, value: Array, seen: View | None) -> Array:
+    if seen is None:
+        check_shape(weight, name, value.shape)
     if value.dtype.name not in ELEMENT_TYPES:
         if value.dtype.name != "float64":
             raise WeightError(f"{name} is {value.dtype}; expected {', '.join(ELEMENT_TYPES)} or float64")
         value = value.astype(np.float32)
     value = np.ascontiguousarray(value)
     _check_finite(name, value)
-    return value
+    return value if seen is None else view.apply(seen, name, value)
 
 
 # The exponent bits of a number: all set in infinities and NaN alone.

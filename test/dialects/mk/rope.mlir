@@ -1,4 +1,4 @@
-// Tests that mk.rope rotates whole heads of an even width with one frequency for each pair.
+// Tests that mk.rope takes whole heads of an even width, with a frequency for each of their pairs or fewer.
 // RUN: mk-opt %s --split-input-file --verify-diagnostics | mk-opt --split-input-file | FileCheck %s
 
 // CHECK-LABEL: @rope
@@ -26,9 +26,18 @@ func.func @f(%x: tensor<?x64xf32>, %p: tensor<?xi32>, %f: tensor<12xf32>) {
 
 // -----
 
+func.func @f(%x: tensor<?x64xf32>, %p: tensor<?xi32>, %f: tensor<17xf32>) {
+  // expected-error @+1 {{expected frequencies for at most half a head of 32 columns, found 17}}
+  %0 = mk.rope %x, %p, %f {head_dim = 32 : i64} : (tensor<?x64xf32>, tensor<?xi32>, tensor<17xf32>) -> tensor<?x64xf32>
+  return
+}
+
+// -----
+
 func.func @f(%x: tensor<?x64xf32>, %p: tensor<?xi32>, %f: tensor<8xf32>) {
-  // expected-error @+1 {{expected frequencies of 16 columns as half a head, found 'tensor<8xf32>'}}
-  %0 = mk.rope %x, %p, %f {head_dim = 32 : i64} : (tensor<?x64xf32>, tensor<?xi32>, tensor<8xf32>) -> tensor<?x64xf32>
+  %0 = mk.rope %x, %p, %f {head_dim = 32 : i64, partner = 16 : i64} : (tensor<?x64xf32>, tensor<?xi32>, tensor<8xf32>) -> tensor<?x64xf32>
+  // expected-error @+1 {{expected a partner half a head of 32 or 8 columns apart, found 12}}
+  %1 = mk.rope %x, %p, %f {head_dim = 32 : i64, partner = 12 : i64} : (tensor<?x64xf32>, tensor<?xi32>, tensor<8xf32>) -> tensor<?x64xf32>
   return
 }
 

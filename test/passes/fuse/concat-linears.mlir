@@ -1,4 +1,5 @@
-// Tests that linears of the same rows and kind of weights become one, but not those that differ in input, type or region.
+// Tests that linears of the same rows and kind of weights become one, three biases at most, but not those that differ in
+// input, type or region.
 // RUN: mk-opt %s --mk-concat-linears | FileCheck %s
 !x = tensor<?x64xf32>
 !y = tensor<?x96xf32>
@@ -32,4 +33,19 @@ func.func @unlike(%x: !x, %z: !x, %a: tensor<96x64xf32>, %b: tensor<96x64xbf16>)
     mk.yield %s : !y
   }
   return %0, %1, %2, %3 : !y, !y, !y, !y
+}
+
+// CHECK-LABEL: @biases
+// CHECK-COUNT-2: mk.linear
+// CHECK-NOT: mk.linear
+func.func @biases(%x: !x, %w: tensor<96x64xf32>, %c: tensor<96xf32>) -> (!y, !y, !y, !y) {
+  %0 = mk.linear %x, [%w] : (!x, tensor<96x64xf32>) -> !y
+  %1 = mk.linear %x, [%w] : (!x, tensor<96x64xf32>) -> !y
+  %2 = mk.linear %x, [%w] : (!x, tensor<96x64xf32>) -> !y
+  %3 = mk.linear %x, [%w] : (!x, tensor<96x64xf32>) -> !y
+  %4 = mk.add %0, %c : (!y, tensor<96xf32>) -> !y
+  %5 = mk.add %1, %c : (!y, tensor<96xf32>) -> !y
+  %6 = mk.add %2, %c : (!y, tensor<96xf32>) -> !y
+  %7 = mk.add %3, %c : (!y, tensor<96xf32>) -> !y
+  return %4, %5, %6, %7 : !y, !y, !y, !y
 }

@@ -28,6 +28,15 @@ func.func @two_readers(%x: !x, %w: !w, %b: tensor<96x64xbf16>, %g: !g) -> (tenso
   return %y, %z : tensor<?x96xf32>, tensor<?x96xf32>
 }
 
+// CHECK-LABEL: @layer
+// CHECK: prologue {
+// CHECK: mk.layer_norm %{{.*}} gain %{{.*}} {eps
+func.func @layer(%x: !x, %w: !w, %g: !g) -> tensor<?x96xf32> {
+  %n = mk.layer_norm %x gain %g {eps = 1.0e-5 : f64} : (!x, !g) -> !x
+  %y = mk.linear %n, [%w] : (!x, !w) -> tensor<?x96xf32>
+  return %y : tensor<?x96xf32>
+}
+
 // CHECK-LABEL: @also_returned
 // CHECK: %[[N:.*]] = mk.rms_norm
 // CHECK: mk.linear %[[N]]

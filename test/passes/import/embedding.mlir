@@ -1,4 +1,4 @@
-// Tests that a table used as embedding and as head stays one weight, and that only tokens are looked up in it.
+// Tests that a table used as embedding and as head stays one weight, and that only tokens and positions are looked up.
 // RUN: mk-opt --allow-unregistered-dialect --convert-torch-to-mk=weight-type=f32 %s | FileCheck %s
 // RUN: sed 's/(%%table, %%tokens/(%%table, %%slots/' %s | not mk-opt --allow-unregistered-dialect --convert-torch-to-mk=weight-type=f32 2>&1 | FileCheck %s --check-prefix=ERROR
 !i = !torch.vtensor<[?],si64>
@@ -10,7 +10,7 @@
 // CHECK-NEXT: %[[X:.*]] = mk.embedding %[[W]], %[[TOKENS]]
 // CHECK-NOT: mk.weight
 // CHECK: mk.linear %{{.*}}, [%[[W]]]
-// ERROR: 'torch.aten.embedding' at model.embed: no conversion to mk: an embedding must look up the step's tokens
+// ERROR: 'torch.aten.embedding' at model.embed: no conversion to mk: an embedding must look up the step's tokens, or its positions plus a number
 func.func @step(%table: !table {mk.kind = "parameter", mk.name = "embed"}, %head: !table {mk.kind = "parameter", mk.name = "embed"},
     %tokens: !i {mk.kind = "user_input", mk.name = "tokens"}, %positions: !i {mk.kind = "user_input", mk.name = "positions"},
     %slots: !i {mk.kind = "user_input", mk.name = "slots"}, %rows: !i {mk.kind = "user_input", mk.name = "rows"}) -> !y {

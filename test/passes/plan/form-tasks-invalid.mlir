@@ -77,3 +77,16 @@ module attributes {mk.options = #mk.options<max_tokens = 16, max_rows = 8, max_s
     return
   }
 }
+
+// -----
+
+// Of learned positions there are as many as a slot has.
+module attributes {mk.options = #mk.options<max_tokens = 16, max_rows = 8, max_sequences = 4, max_length = 64, page = 16, split = 32>} {
+  func.func @step(%tokens: tensor<?xi32>, %positions: tensor<?xi32>, %slots: tensor<?xi32>, %rows: tensor<?xi32>) {
+    %e = mk.weight @embed : tensor<65x64xf32>
+    %x = mk.embedding %e, %positions {offset = 1 : i64} : (tensor<65x64xf32>, tensor<?xi32>) -> tensor<?x64xf32>
+    // expected-error@below {{looks up a position in 65 rows from row 2 on; expected max_length of at most 63 in whole pages, found 64}}
+    %y = mk.embedding %e, %positions {offset = 2 : i64} : (tensor<65x64xf32>, tensor<?xi32>) -> tensor<?x64xf32>
+    return
+  }
+}

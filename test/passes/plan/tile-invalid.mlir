@@ -37,3 +37,23 @@ module attributes {mk.target = #mk.target<kind = "cpu", features = "", workers =
     }
   }
 }
+
+// -----
+
+module attributes {mk.target = #mk.target<kind = "cpu", features = "", workers = 2, lanes = 8, bandwidth = 30>} {
+  mk_task.program @step {
+    mk_task.kind @store class(tiles) domain(tokens) {
+    ^bb0(%x: tensor<?x64xf32>, %w: tensor<128x64xf32>, %p: tensor<?xi32>, %f: tensor<3xf32>, %c: !mk.cache<2x32xbf16>):
+      %y = mk.linear %x, [%w] : (tensor<?x64xf32>, tensor<128x64xf32>) -> !mk.cache<2x32xbf16> epilogue {
+      ^bb0(%acc: tensor<?x128xf32>):
+        %k = mk.slice %acc {offset = 0 : i64} : (tensor<?x128xf32>) -> tensor<?x64xf32>
+        %v = mk.slice %acc {offset = 64 : i64} : (tensor<?x128xf32>) -> tensor<?x64xf32>
+        // expected-error@+1 {{rotates 3 pairs of columns of a head; expected an even number}}
+        %r = mk.rope %k, %p, %f {head_dim = 32 : i64} : (tensor<?x64xf32>, tensor<?xi32>, tensor<3xf32>) -> tensor<?x64xf32>
+        %d = mk.kv_append %c, %r, %v, %p, %p : (!mk.cache<2x32xbf16>, tensor<?x64xf32>, tensor<?x64xf32>, tensor<?xi32>, tensor<?xi32>) -> !mk.cache<2x32xbf16>
+        mk.yield %d : !mk.cache<2x32xbf16>
+      }
+      mk.yield %y : !mk.cache<2x32xbf16>
+    }
+  }
+}

@@ -12,19 +12,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mk.errors import WeightError
-from mk.runtime.gpu.arrays import DeviceArray, HostArray, Source, source_of
+from mk.runtime.gpu.arrays import DeviceArray, HostArray, RandomArray, Source, source_of
 from mk.runtime.gpu.code import Code
 from mk.runtime.gpu.context import Gpu
+from mk.runtime.gpu.convert import convert
 from mk.runtime.gpu.memory import DeviceMemory
 from mk.runtime.gpu.packing import pack_tiles, write_rows
 from mk.runtime.gpu.random import random_array
 from mk.runtime.gpu.staging import Ring
 from mk.runtime.packing import check_rows, check_shape, packed_bytes
 from mk.runtime.weights import RANDOM, names_of, own_weights
+from mk.view import arrange, check_viewed
 
 if TYPE_CHECKING:
     from mk.compiler.manifest import Weight
     from mk.program import Program
+    from mk.view import View
     from mk.weights import Weights
 
 Find = Callable[["Weight"], Sequence[Source]]
@@ -85,24 +88,34 @@ def _find(program: Program, given: Any, seed: int, gpu: Gpu) -> Find:
         return lambda weight: _made_up(program, weight, seed, gpu)
     opened = _open(given if program.parameters() else {})
 
+    def one(name: str) -> Source:
+        if name in program.constants:
+            return source_of(name, program.constants[name], "", gpu)
+        names = names_of(name, program.facts.tied)
+        here = [known for known in names if known in opened] or names[:1]
+        dtype = opened.dtype(here[0]) if here[0] in opened else ""
+        if all(isinstance(opened[known], np.ndarray) for known in here):
+            return source_of(name, opened.one_of(here), dtype, gpu)
+        return _one_of(name, [source_of(known, opened[known], dtype, gpu) for known in here], gpu)
+
     def find(weight: Weight) -> list[Source]:
-        found: list[Source] = []
-        for name in weight["sources"]:
-            if name in program.constants:
-                found.append(source_of(name, program.constants[name], "", gpu))
-            else:
-                names = names_of(name, program.facts.tied)
-                here = [known for known in names if known in opened] or names[:1]
-                dtype = opened.dtype(here[0]) if here[0] in opened else ""
-                if all(isinstance(opened[known], np.ndarray) for known in here):
-                    found.append(source_of(name, opened.one_of(here), dtype, gpu))
-                else:
-                    found.append(
-                        _one_of(name, [source_of(known, opened[known], dtype, gpu) for known in here], gpu)
-                    )
-        return found
+        sources = zip(weight["sources"], weight["views"], strict=True)
+        return [_viewed(one(name), view, gpu) for name, view in sources]
 
     return find
+
+
+def _viewed(source: Source, view: View | None, gpu: Gpu) -> Source:
+    """The source as it is seen: on the host, whence it goes to its place."""
+    if view is None or isinstance(source, RandomArray):
+        return source
+    check_viewed(view, source.name, source.shape)
+    host = source.download(gpu) if isinstance(source, DeviceArray) else source
+    bits, dtype = arrange(view, host.bits), host.dtype
+    if view["plus"]:
+        sums = convert(bits, dtype, "float32").view(np.float32) + np.float32(view["plus"])
+        bits, dtype = sums.view(np.uint32), "float32"
+    return HostArray(source.name, bits, dtype)
 
 
 def _one_of(name: str, sources: Sequence[Source], gpu: Gpu) -> Source:

@@ -1,0 +1,78 @@
+# Part of mk, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Models of Hugging Face as programs for a GPU, run on this processor (gpu_machine.py) against the interpreter."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mk
+import numpy as np
+import pytest
+from gpu_machine import GpuMachine
+from mk.importer import import_model
+from mk.interpret import Interpreter
+from mk.ir import Module
+from models import tiny
+from test_codegen import Step, conversation
+from test_gpu_program import LENGTH, SLOTS, driver, errors, options, rounded
+
+Array = np.ndarray[Any, Any]
+SIZES = {"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 32}
+MODELS: dict[str, Callable[[], Any]] = {
+    # Layer norms, biases, learned positions, transposed weights, GELU written out.
+    "gpt2": lambda: tiny("GPT2", num_attention_heads=2),
+    # Gains of one plus a weight, a scaled embedding, a gate of GELU, norms that stand alone, a softcap of the logits.
+    "gemma2": lambda: tiny(
+        "Gemma2",
+        **SIZES,
+        attn_logit_softcapping=None,
+        final_logit_softcapping=4.0,
+        layer_types=["full_attention"] * 2,
+    ),
+    # Neighbours of half a head rotated, biases that lie in the order of halves.
+    "glm": lambda: tiny("Glm", **SIZES, num_hidden_layers=1),
+}
+
+
+@functools.cache
+def imported(name: str) -> tuple[Any, dict[str, Array]]:
+    """The model, and its weights with those of matrices rounded to bfloat16."""
+    model = MODELS[name]()
+    found = import_model(model)
+    weights = {name: found.weights[name] for name in found.weights} | dict(found.constants)
+    return model, {name: rounded(w) if w.ndim == 2 else w for name, w in weights.items()}
+
+
+def interpreted(name: str, steps: list[Step], dtype: str, **changed: Array) -> Array:
+    model, weights = imported(name)
+    module = Module.parse(mk.lower_module(model, to="mk", dtype=dtype).text())
+    interpreter = Interpreter(module, weights | changed, SLOTS, LENGTH)
+    return np.concatenate([interpreter.step(*step) for step in steps])
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_steps_are_as_good_as_those_of_the_interpreter(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both against float32, and against a model with one gain changed, which must be noticed."""
+    model, weights = imported(name)
+    text = mk.lower_module(model, to="mk", dtype="bfloat16").text()
+    machine = GpuMachine(text, options(), tmp_path)
+    monkeypatch.setattr(driver, "bindings", lambda: machine.cuda)
+    steps = conversation(model.config.vocab_size)[:5]
+    with machine.program.engine(weights) as engine:
+        logits = np.concatenate([engine.step(*step) for step in steps])
+    assert not machine.faults
+    exact = interpreted(name, steps, "float32")
+    expected = errors(interpreted(name, steps, "bfloat16"), exact)
+    found = errors(logits, exact)
+    assert found.mean() < 1.2 * expected.mean() and found.max() < 2 * expected.max()
+    gain = next(key for key, value in weights.items() if "norm" in key or "ln_2" in key)
+    changed = weights[gain].copy()
+    changed[5] += 0.5
+    other = interpreted(name, steps, "float32", **{gain: changed})
+    assert errors(logits, other).mean() > 1.2 * expected.mean()
