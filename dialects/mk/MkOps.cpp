@@ -222,10 +222,24 @@ LogicalResult KvAppendOp::verify() {
   return expectColumns(*this, "values", getValues(), "the cache", columns);
 }
 
+static LogicalResult expectWindow(Operation *op, int64_t window) {
+  if (window >= 0)
+    return success();
+  return op->emitOpError() << "expected a window of positions, or 0 for none, found " << window;
+}
+
+static LogicalResult expectSinks(Operation *op, Value sinks, int64_t heads) {
+  return sinks ? expectColumns(op, "sinks", sinks, "query heads", heads) : success();
+}
+
 template <typename AttentionLikeOp> static LogicalResult verifyQuery(AttentionLikeOp op) {
   auto cache = cast<CacheType>(op.getCache().getType());
   int64_t columns = getColumns(op.getQuery());
-  if (failed(expectFinite(op, "scale", op.getScale())) ||
+  if (!op.getSoftcap().isFinite() || op.getSoftcap().isNegative())
+    return op.emitOpError() << "expected a finite softcap, or 0 for none, found "
+                            << op.getSoftcap().convertToDouble();
+  if (failed(expectWindow(op, op.getWindow())) ||
+      failed(expectFinite(op, "scale", op.getScale())) ||
       failed(expectHeads(op, "a query", columns, cache.getHeadDim())))
     return failure();
   int64_t heads = columns / cache.getHeadDim();
@@ -236,7 +250,12 @@ template <typename AttentionLikeOp> static LogicalResult verifyQuery(AttentionLi
 }
 
 LogicalResult AttentionOp::verify() {
-  return failed(verifyQuery(*this)) ? failure() : expectSameColumns(*this, getQuery());
+  if (failed(verifyQuery(*this)))
+    return failure();
+  int64_t headDim = getCache().getType().getHeadDim();
+  if (failed(expectSinks(*this, getSinks(), getColumns(getQuery()) / headDim)))
+    return failure();
+  return expectSameColumns(*this, getQuery());
 }
 
 LogicalResult AttendOp::verify() {
@@ -265,8 +284,10 @@ LogicalResult CombineOp::verify() {
   if (failed(expectPositive(*this, "head_dim", getHeadDim())) ||
       failed(expectPositive(*this, "split", getSplit())) ||
       failed(expectPositive(*this, "number of splits", getSplits())) ||
+      failed(expectWindow(*this, getWindow())) ||
       failed(expectFloat32(*this, "partial results", getPartials())) ||
-      failed(expectHeads(*this, "a result", getColumns(getResult()), getHeadDim())))
+      failed(expectHeads(*this, "a result", getColumns(getResult()), getHeadDim())) ||
+      failed(expectSinks(*this, getSinks(), getColumns(getResult()) / int64_t(getHeadDim()))))
     return failure();
   return expectColumns(*this, "partial results", getPartials(), "heads * splits * (head_dim + 2)",
                        getColumns(getResult()) / getHeadDim() * getSplits() * (getHeadDim() + 2));

@@ -141,7 +141,8 @@ def MkCta_AwaitToldOp : MkCta_Op<"await_told", [MemoryEffects<[MemRead, MemWrite
   let assemblyFormat = "$word `,` $number `quit` $quit attr-dict `:` type($word) `,` type($quit)";
 }
 
-def MkCta_RingReleaseOp : MkCta_Op<"ring_release", [MemoryEffects<[MemRead, MemWrite]>]> {
+def MkCta_RingReleaseOp
+    : MkCta_Op<"ring_release", [MemoryEffects<[MemRead, MemWrite]>, AttrSizedOperandSegments]> {
   let summary = "give a slot back";
   let description = [{
     All threads of a consumer warp run it together, after their last read of the slot; one of them arrives. The
@@ -150,15 +151,17 @@ def MkCta_RingReleaseOp : MkCta_Op<"ring_release", [MemoryEffects<[MemRead, MemW
     the consumers are the slower side. So the arrival depends on `read`, a word at least of every answer (32 bits each):
     its address has their bits added, masked by a zero that no compiler knows, the grid's third size less one. Reads
     need no fence of the proxies then, which would also wait for every other access of the thread;
-    writes to the slot do, `mk_cta.proxy_fence`.
+    writes to the slot do, `mk_cta.proxy_fence`. Where `exists` is false nobody arrives: without a branch, so that the
+    work on several slots stays one run of instructions.
 
     ```mlir
-    mk_cta.ring_release %empty[%slot] after %word : memref<12xi64, 3>, i32
+    mk_cta.ring_release %empty[%slot] after %word if %exists : memref<12xi64, 3>, i32
     ```
   }];
-  let arguments = (ins MkCta_Barriers:$barriers, Index:$slot, Variadic<AnyTypeOf<[I32, F32]>>:$read);
+  let arguments = (ins MkCta_Barriers:$barriers, Index:$slot, Variadic<AnyTypeOf<[I32, F32]>>:$read,
+                       Optional<I1>:$exists);
   let assemblyFormat = [{
-    $barriers `[` $slot `]` (`after` $read^)? attr-dict `:` type($barriers) (`,` type($read)^)?
+    $barriers `[` $slot `]` (`after` $read^)? (`if` $exists^)? attr-dict `:` type($barriers) (`,` type($read)^)?
   }];
 }
 

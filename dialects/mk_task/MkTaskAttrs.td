@@ -36,10 +36,11 @@ def MkTask_Layout : I32EnumAttr<"Layout", "how a weight lies in memory", [
       4 bytes follow each other as [K / p][2 groups][lanes], a word holding the p = 4 / sizeof(element)
       neighbouring elements of one row. Rows that do not exist are zero; K is padded to p with zeros.
       On a GPU (`lanes` = 2) a tile holds the fragments of its 4 rows for the tensor cores, as [K / 64]
-      [2 segments of 32][4 rows][4 threads][8 elements]; the elements of thread t are 2t, 2t + 1, 8 + 2t,
-      9 + 2t, 16 + 2t, 17 + 2t, 24 + 2t and 25 + 2t of the segment;
+      [2 groups g][4 rows][4 threads t][2 segments of 32][2 halves of 16][2 elements]; element e of these is column
+      32 * segment + 16 * half + 8 * g + 2 * t + e of the block, so that a thread's 8 elements of a row of the other operand,
+      in the order `fragments`, are an operand as they lie;
     * `rows`: row-major in the parameter arena, K padded to nothing;
-    * `fragments`: as `rows`, with the columns of each 32 in the order of a tile's elements, for a GPU.
+    * `fragments`: as `rows`, with the columns of each 32 in the order `fragments` of a buffer, for a GPU.
   }];
 }
 
@@ -48,8 +49,8 @@ def MkTask_Order : I32EnumAttr<"Order", "how the columns of a buffer's row follo
   let cppNamespace = "::mlir::mk_task";
   let description = [{
     * `natural`: in ascending order;
-    * `fragments`: within each 32 columns, in the order of the elements of a weight tile on a GPU, so that the
-      8 elements which one thread multiplies lie side by side: column c is at
+    * `fragments`: within each 32 columns, in an order in which the 8 elements which one thread of a GPU multiplies lie
+      side by side: column c is at
       `c / 32 * 32 + p % 4 * 8 + p / 4 * 2 + c % 2`, p = c % 32 / 2;
     * `ranges`: a result of `mk.attend`: the sums of all heads and ranges, each in the order `fragments`, then
       the pairs of largest score and weight.

@@ -45,12 +45,15 @@ double CostModel::unit(KindOp kind, int64_t rows) const {
   case KindClass::columns:
     return rows * 2 * perRow; // read and written
   case KindClass::attend: {
-    // Half a cache of one sequence per row; every worker has the same share, so only the order of
-    // magnitude counts.
-    auto cache = cast<AttendOp>(kind.getAnchor()).getCache().getType();
+    // Half a cache of one sequence per row, or a window; every worker has the same share, so only
+    // the order of magnitude counts.
+    auto attend = cast<AttendOp>(kind.getAnchor());
+    auto cache = attend.getCache().getType();
+    int64_t positions = options.getMaxLength() / 2, window = attend.getWindow();
     double position = 2.0 * cache.getHeads() * cache.getHeadDim() *
                       cache.getElementType().getIntOrFloatBitWidth() / 8;
-    return rows * position * options.getMaxLength() / 2 / target.getWorkers();
+    return rows * position * (window ? std::min(window, positions) : positions) /
+           target.getWorkers();
   }
   case KindClass::serial:
     return rows * getRowBytes(kind.getBody().getArgumentTypes());

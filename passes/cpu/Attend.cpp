@@ -7,8 +7,11 @@
 // `mk_cta.matmul` whose tile is a page of keys (its positions are the lanes), softmax runs page by
 // page with a running maximum, and values are accumulated in registers. A row passes through the
 // same arithmetic whatever shares its item, and a fully masked page multiplies by 1 and adds 0, so
-// its result does not depend on the batch.
+// its result does not depend on the batch. With a window the ranges of a run are numbered from the
+// first that one of its tokens sees, and a page before all of their windows is not read.
+#include "passes/cpu/Elementwise.h"
 #include "passes/cpu/KindEmitter.h"
+#include "passes/cpu/Ranges.h"
 
 #include <set>
 
@@ -30,7 +33,7 @@ LogicalResult KindEmitter::emitAttend() {
           page = options.getPage();
   int64_t heads = cache.getHeads(), queryHeads = getColumns(op.getQuery()) / headDim,
           group = queryHeads / heads;
-  int64_t split = op.getSplit(), splits = op.getSplits();
+  int64_t split = op.getSplit(), splits = op.getSplits(), window = op.getWindow();
   // A unit of the cache may hold half heads, and a key is written word by word.
   if (headDim % (2 * perWord) != 0 || page % lanes != 0 || split % page != 0)
     return refuse(
@@ -62,6 +65,8 @@ LogicalResult KindEmitter::emitAttend() {
   };
   Value blocks = b.div(b.add(count, kBlockTokens - 1), kBlockTokens);
   Value ranges = b.add(b.div(lastPosition(zero, count), split), 1);
+  if (window) // what the windows of a run meet: its tokens have neighbouring positions
+    ranges = b.min(ranges, b.index((window + kBlockTokens + split - 3) / split + 1));
   Value items = b.mul(b.mul(ranges, blocks), heads);
 
   // Rows [0, to) in blocks of `limit`, what is left in blocks of half of it, then of 1:
@@ -77,8 +82,10 @@ LogicalResult KindEmitter::emitAttend() {
     }
   };
 
-  // One run of tokens [first, last) of one slot, in one range of positions, for one kv head.
-  auto attendRun = [&](Value first, Value last, Value slot, Value range, Value head, Value end) {
+  // One run of tokens [first, last) of one slot, in one range of positions, for one kv head. What
+  // it reads are the positions from `begin` to `end`.
+  auto attendRun = [&](Value first, Value last, Value slot, Value range, Value head, Value begin,
+                       Value end) {
     Value low = b.mul(range, split), rows = b.mul(b.sub(last, first), group);
     auto tokenOf = [&](Value row) { return b.add(first, b.div(row, group)); };
     b.loop(zero, rows, one, [&](Value row) {
@@ -96,7 +103,8 @@ LogicalResult KindEmitter::emitAttend() {
     });
 
     Value stop = b.min(b.add(low, split), b.add(end, 1));
-    b.loop(b.div(low, page), b.div(b.add(stop, page - 1), page), one, [&](Value pageNumber) {
+    Value start = window ? b.max(low, begin) : low;
+    b.loop(b.div(start, page), b.div(b.add(stop, page - 1), page), one, [&](Value pageNumber) {
       Value block = cacheBlock(cache, layer, slot, pageNumber, head);
       Value keys = view("kv", block, {headDim / perWord, pageVectors, lanes * perWord},
                         {page * perWord, lanes * perWord, 1}, element);
@@ -116,18 +124,30 @@ LogicalResult KindEmitter::emitAttend() {
       });
 
       Value scale = b.constant(vector(f32, lanes), op.getScale().convertToDouble());
-      Value masked = b.constant(vector(f32, lanes), -1e30);
+      Value masked = b.constant(vector(f32, lanes), -1e30),
+            nothing = b.constant(masked.getType(), 0.0);
+      double cap = op.getSoftcap().convertToDouble();
+      Value softcap = cap ? b.constant(masked.getType(), cap) : Value();
       b.loop(zero, rows, one, [&](Value row) {
-        // Positions of this page that the token may see.
-        Value seen = b.add(b.sub(positionOf(tokenOf(row)), b.mul(pageNumber, page)), 1);
-        SmallVector<Value> score(pageVectors);
+        // Positions of this page that the token may see: the first `seen`, but the first `past`.
+        Value from = b.mul(pageNumber, page), position = positionOf(tokenOf(row));
+        Value seen = b.add(b.sub(position, from), 1);
+        Value past = window ? b.sub(firstSeen(b, position, window), from) : Value();
+        SmallVector<Value> score(pageVectors), exists(pageVectors);
         Value best;
+        auto firstLanes = [&](Value count, int64_t v) -> Value {
+          Value inVector = b.max(zero, b.min(b.sub(count, b.index(v * lanes)), b.index(lanes)));
+          return b.create<vector::CreateMaskOp>(vector(b.getI1Type(), lanes), ValueRange(inVector));
+        };
         for (int64_t v = 0; v < pageVectors; ++v) {
           Value raw = load(scores, {row, {nullptr, v * lanes}, lanes, nullptr});
-          Value visible = b.max(zero, b.min(b.sub(seen, b.index(v * lanes)), b.index(lanes)));
-          Value mask =
-              b.create<vector::CreateMaskOp>(vector(b.getI1Type(), lanes), ValueRange(visible));
-          score[v] = b.create<arith::SelectOp>(mask, b.fmul(raw, scale), masked);
+          exists[v] = firstLanes(seen, v);
+          if (window) // the first of the window is not behind the token
+            exists[v] = b.create<arith::XOrIOp>(exists[v], firstLanes(past, v));
+          Value scaled = b.fmul(raw, scale);
+          if (softcap)
+            scaled = b.fmul(makeTanh(b, b.fdiv(scaled, softcap)), softcap);
+          score[v] = b.create<arith::SelectOp>(exists[v], scaled, masked);
           best = best ? b.fmax(best, score[v]) : score[v];
         }
         Value before = read(tops, row), top = b.fmax(before, b.maxLanes(best));
@@ -135,6 +155,8 @@ LogicalResult KindEmitter::emitAttend() {
         Value total;
         for (int64_t v = 0; v < pageVectors; ++v) {
           Value weight = b.exp(b.fsub(score[v], topLanes));
+          if (window) // a page may have nothing yet that the row sees: then all scores are the top
+            weight = b.create<arith::SelectOp>(exists[v], weight, nothing);
           store(weight, scores, {row, {nullptr, v * lanes}, lanes, nullptr});
           total = total ? b.fadd(total, weight) : weight;
         }
@@ -180,9 +202,9 @@ LogicalResult KindEmitter::emitAttend() {
       }
     });
 
-    b.loop(zero, rows, one, [&](Value row) {
-      Value token = tokenOf(row), queryHead = b.add(b.mul(head, group), b.rem(row, group));
-      Value to = b.mul(b.add(b.mul(queryHead, splits), range), headDim + 2);
+    auto storeRow = [&](Value row, Value token, Value number) {
+      Value queryHead = b.add(b.mul(head, group), b.rem(row, group));
+      Value to = b.mul(b.add(b.mul(queryHead, splits), number), headDim + 2);
       for (int64_t d = 0; d < headDim; d += lanes) {
         Value valid = d + lanes > headDim ? b.index(headDim - d) : Value();
         store(load(sums, {row, {nullptr, d}, lanes, nullptr}), partials,
@@ -190,6 +212,17 @@ LogicalResult KindEmitter::emitAttend() {
       }
       write(read(tops, row), partials, {token, b.add(to, headDim)});
       write(read(totals, row), partials, {token, b.add(to, headDim + 1)});
+    };
+    b.loop(zero, rows, one, [&](Value row) {
+      Value token = tokenOf(row);
+      if (!window)
+        return storeRow(row, token, range);
+      // The run's range may be none of this token's, and then has no place among them.
+      Value position = positionOf(token);
+      Value number = b.sub(range, firstRange(b, position, window, split));
+      Value has = b.create<arith::CmpIOp>(arith::CmpIPredicate::ule, number,
+                                          lastRange(b, position, window, split));
+      b.when(has, [&] { storeRow(row, token, number); });
     });
   };
 
@@ -211,13 +244,24 @@ LogicalResult KindEmitter::emitAttend() {
                       b.create<arith::CmpIOp>(arith::CmpIPredicate::eq, read(slots, token), slot);
                   Value next = b.create<arith::CmpIOp>(arith::CmpIPredicate::eq, runEnd[0], token);
                   Value extends = b.create<arith::AndIOp>(same, next);
+                  if (window) {
+                    Value apart = b.sub(positionOf(token), positionOf(first));
+                    Value neighbour = b.create<arith::CmpIOp>(arith::CmpIPredicate::eq, apart,
+                                                              b.sub(token, first));
+                    extends = b.create<arith::AndIOp>(extends, neighbour);
+                  }
                   return SmallVector<Value>{
                       b.create<arith::SelectOp>(extends, b.add(token, 1), runEnd[0])};
                 })[0];
-            Value end = lastPosition(first, last);
+            Value end = lastPosition(first, last), begin, ofRun = range;
+            if (window) {
+              begin = firstSeen(b, positionOf(first), window);
+              ofRun = b.add(range, b.div(begin, split));
+            }
             Value reached =
-                b.create<arith::CmpIOp>(arith::CmpIPredicate::sge, end, b.mul(range, split));
-            b.when(reached, [&] { attendRun(first, last, b.toIndex(slot), range, head, end); });
+                b.create<arith::CmpIOp>(arith::CmpIPredicate::sge, end, b.mul(ofRun, split));
+            b.when(reached,
+                   [&] { attendRun(first, last, b.toIndex(slot), ofRun, head, begin, end); });
             return SmallVector<Value>{last};
           });
     });

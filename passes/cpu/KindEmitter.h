@@ -93,6 +93,7 @@ private:
   Value pullEmbedding(EmbeddingOp op, const Place &place);
   Value pullRope(RopeOp op, const Place &place);
   Value pullCombine(CombineOp op, const Place &place);
+  Value rangesOf(CombineOp op, Value row);
   void prepareCombine(CombineOp op, Value row);
   /// Columns that one pull of the value may cover at most, starting at a multiple of it.
   int64_t pullWidth(Value value);

@@ -5,6 +5,7 @@
 #include "passes/analysis/Accumulators.h"
 #include "passes/cpu/Elementwise.h"
 #include "passes/cpu/KindEmitter.h"
+#include "passes/cpu/Ranges.h"
 
 #include "llvm/ADT/TypeSwitch.h"
 
@@ -41,6 +42,12 @@ void KindEmitter::prepare(Value value, Value row) {
     prepareCombine(combine, row);
 }
 
+/// How many ranges of its attention the row has.
+Value KindEmitter::rangesOf(CombineOp op, Value row) {
+  Value position = b.toIndex(read(memoryOf(op.getPositions()), row));
+  return b.add(lastRange(b, position, op.getWindow(), op.getSplit()), 1);
+}
+
 /// For every head the weight of each range: exp(m_r - m) / sum_r exp(m_r - m) l_r.
 void KindEmitter::prepareCombine(CombineOp op, Value row) {
   int64_t headDim = op.getHeadDim(), splits = op.getSplits(),
@@ -49,24 +56,24 @@ void KindEmitter::prepareCombine(CombineOp op, Value row) {
     prepared[op] = allocate({heads * splits}, b.getF32Type());
   Value weights = prepared[op], partials = memoryOf(op.getPartials());
   Type f32 = b.getF32Type();
-  Value position = b.toIndex(read(memoryOf(op.getPositions()), row));
-  Value ranges = b.add(b.div(position, op.getSplit()), 1);
+  Value ranges = rangesOf(op, row);
   b.loop(0, heads, 1, [&](Value head) {
     Value first = b.mul(head, splits);
     auto word = [&](Value range, int64_t offset) {
       Value column = b.add(b.mul(b.add(first, range), headDim + 2), headDim + offset);
       return read(partials, {row, column});
     };
-    Value top = b.loop(b.index(0), ranges, b.index(1), b.constant(f32, -1e30),
+    Value sink = op.getSinks() ? read(memoryOf(op.getSinks()), head) : Value();
+    Value top = b.loop(b.index(0), ranges, b.index(1), sink ? sink : b.constant(f32, -1e30),
                        [&](Value r, ValueRange carried) {
                          return SmallVector<Value>{b.fmax(carried[0], word(r, 0))};
                        })[0];
-    Value total = b.loop(b.index(0), ranges, b.index(1), b.constant(f32, 0.0),
-                         [&](Value r, ValueRange carried) {
-                           Value weight = b.exp(b.fsub(word(r, 0), top));
-                           write(weight, weights, b.add(first, r));
-                           return SmallVector<Value>{b.fma(weight, word(r, 1), carried[0])};
-                         })[0];
+    Value none = sink ? b.exp(b.fsub(sink, top)) : b.constant(f32, 0.0);
+    Value total = b.loop(b.index(0), ranges, b.index(1), none, [&](Value r, ValueRange carried) {
+      Value weight = b.exp(b.fsub(word(r, 0), top));
+      write(weight, weights, b.add(first, r));
+      return SmallVector<Value>{b.fma(weight, word(r, 1), carried[0])};
+    })[0];
     b.loop(b.index(0), ranges, b.index(1), [&](Value r) {
       Value place = b.add(first, r);
       write(b.fdiv(read(weights, place), total), weights, place);
@@ -77,8 +84,7 @@ void KindEmitter::prepareCombine(CombineOp op, Value row) {
 Value KindEmitter::pullCombine(CombineOp op, const Place &place) {
   int64_t headDim = op.getHeadDim(), splits = op.getSplits();
   Value column = at(place.column), head = b.div(column, headDim), dim = b.rem(column, headDim);
-  Value position = b.toIndex(read(memoryOf(op.getPositions()), place.row));
-  Value ranges = b.add(b.div(position, op.getSplit()), 1), first = b.mul(head, splits);
+  Value ranges = rangesOf(op, place.row), first = b.mul(head, splits);
   Value zero = b.constant(vector(b.getF32Type(), place.width), 0.0);
   return b.loop(b.index(0), ranges, b.index(1), zero, [&](Value r, ValueRange carried) {
     Value range = b.add(first, r);

@@ -40,7 +40,8 @@ def SplitAttention : Mk_FusePass<"mk-split-attention"> {
   let description = [{
     `mk.attention` becomes `mk.attend`, which handles each range of `split` positions on its own, and `mk.combine`. One
     long context then keeps all workers busy, and because the ranges begin at fixed positions the result of a token
-    does not depend on the batch. The sizes come from `mk.options`.
+    does not depend on the batch. The sizes come from `mk.options`. With a window there are only as many ranges as one can
+    meet, and a window that no context outgrows is none.
 
     **Requires** the module attribute `mk.options`.
     **Ensures** no `mk.attention` remains.

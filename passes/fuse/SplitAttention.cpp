@@ -15,15 +15,20 @@ static void splitAttention(AttentionOp op, OptionsAttr options) {
   OpBuilder builder(op);
   int64_t headDim = cast<CacheType>(op.getCache().getType()).getHeadDim();
   int64_t heads = getColumns(op.getQuery()) / headDim;
-  int64_t split = options.getSplit(), splits = options.getSplits();
+  int64_t split = options.getSplit(), splits = options.getSplits(), window = op.getWindow();
+  if (window >= options.getMaxLength())
+    window = 0; // no token comes to the end of it
+  if (window)   // it begins anywhere in its first range
+    splits = std::min(splits, (window + split - 2) / split + 1);
   auto type = RankedTensorType::get({ShapedType::kDynamic, heads * splits * (headDim + 2)},
                                     builder.getF32Type());
   Value partials = builder.create<AttendOp>(
       op.getLoc(), type, op.getQuery(), op.getCache(), op.getPositions(), op.getSlots(),
-      /*new_rows=*/ValueRange(), op.getScale(), split, splits);
+      /*new_rows=*/ValueRange(), op.getScale(), split, splits, window, op.getSoftcap());
   op.replaceAllUsesWith(builder
                             .create<CombineOp>(op.getLoc(), op.getType(), partials,
-                                               op.getPositions(), headDim, split, splits)
+                                               op.getPositions(), op.getSinks(), headDim, split,
+                                               splits, window)
                             .getResult());
   op.erase();
 }

@@ -67,7 +67,7 @@ func.func @mk_pack(%source: !llvm.ptr<1>, %map: !llvm.ptr<1>, %places: !llvm.ptr
     %inUnit = arith.remui %i, %perUnit : i64
     %block = arith.divui %inUnit, %c32 : i64
     %lane = arith.remui %inUnit, %c32 : i64
-    %segment = arith.divui %lane, %c16 : i64
+    %group = arith.divui %lane, %c16 : i64
     %quarter = arith.divui %lane, %c4 : i64
     %row = arith.remui %quarter, %c4 : i64
     %t = arith.remui %lane, %c4 : i64
@@ -81,10 +81,12 @@ func.func @mk_pack(%source: !llvm.ptr<1>, %map: !llvm.ptr<1>, %places: !llvm.ptr
       %fromWide = arith.extsi %from : i32 to i64
       %rowBase = arith.muli %fromWide, %columns : i64
       %blockColumn = arith.muli %block, %c64 : i64
-      %segmentColumn = arith.muli %segment, %c32 : i64
       %pair = arith.muli %t, %c2 : i64
-      %k0 = arith.addi %blockColumn, %segmentColumn : i64
-      %k1 = arith.addi %k0, %pair : i64
+      %groupColumn = arith.muli %group, %c8 : i64
+      %inSegment = arith.addi %groupColumn, %pair : i64
+      %groupPlace = arith.muli %group, %c2 : i64
+      %threadPlace = arith.muli %t, %c8 : i64
+      %placeInSegment = arith.addi %groupPlace, %threadPlace : i64
       %placePtr = llvm.getelementptr %places[%unit] : (!llvm.ptr<1>, i64) -> !llvm.ptr<1>, i64
       %place = llvm.load %placePtr : !llvm.ptr<1> -> i64
       %placeBytes = arith.muli %place, %c64 : i64
@@ -92,8 +94,13 @@ func.func @mk_pack(%source: !llvm.ptr<1>, %map: !llvm.ptr<1>, %places: !llvm.ptr
       %byte = arith.addi %placeBytes, %inBytes : i64
       %out = llvm.getelementptr %stream[%byte] : (!llvm.ptr<1>, i64) -> !llvm.ptr<1>, i8
       scf.for %w = %c0 to %c4 step %c1 : i64 {
-        %ahead = arith.muli %w, %c8 : i64
-        %k = arith.addi %k1, %ahead : i64
+        %segment = arith.divui %w, %c2 : i64
+        %half = arith.remui %w, %c2 : i64
+        %segmentColumn = arith.muli %segment, %c32 : i64
+        %k0 = arith.addi %blockColumn, %segmentColumn : i64
+        %halfColumn = arith.muli %half, %c16 : i64
+        %k1 = arith.addi %k0, %inSegment : i64
+        %k = arith.addi %k1, %halfColumn : i64
         %inside = arith.cmpi slt, %k, %columns : i64
         %read = arith.andi %inside, %exists : i1
         %word = scf.if %read -> i32 {
@@ -130,10 +137,9 @@ func.func @mk_pack(%source: !llvm.ptr<1>, %map: !llvm.ptr<1>, %places: !llvm.ptr
           %low = arith.bitcast %lowBits : i32 to f32
           %high = arith.bitcast %highBits : i32 to f32
           %clamped = arith.select %inside, %k0, %c0 : i1, i64
-          %inSegment = arith.muli %t, %c8 : i64
-          %pairPlace = arith.muli %w, %c2 : i64
-          %p0 = arith.addi %clamped, %inSegment : i64
-          %p1 = arith.addi %p0, %pairPlace : i64
+          %halfPlace = arith.muli %half, %c4 : i64
+          %p0 = arith.addi %clamped, %placeInSegment : i64
+          %p1 = arith.addi %p0, %halfPlace : i64
           %gp = llvm.getelementptr %gain[%p1] : (!llvm.ptr<1>, i64) -> !llvm.ptr<1>, f32
           %gains = llvm.load %gp {alignment = 8 : i64} : !llvm.ptr<1> -> vector<2xf32>
           %values = vector.from_elements %low, %high : vector<2xf32>

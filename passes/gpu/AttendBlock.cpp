@@ -58,8 +58,8 @@ void AttendBlock::replace(Value position, Value chunk, Value key, Value value) {
   b.write(value, chunks, {slotOf(true), placeOf(true, position, chunk)});
 }
 
-Softmax AttendBlock::add(const Softmax &before, Value first, Value end, ArrayRef<Value> query,
-                         Value scale) {
+Softmax AttendBlock::add(const Softmax &before, Value first, Value begin, Value end,
+                         ArrayRef<Value> query, function_ref<Value(Value)> scoreOf) {
   Type f32 = b.getF32Type(), i32 = b.getI32Type();
   VectorType four = VectorType::get({4}, f32), words = VectorType::get({4}, i32);
   Value none = b.integer(0), zero = b.constant(f32, 0.0), lowest = b.constant(f32, -1e30);
@@ -82,8 +82,11 @@ Softmax AttendBlock::add(const Softmax &before, Value first, Value end, ArrayRef
   // This thread has the scores of positions 2 t and 2 t + 1.
   std::array<Value, 2> exists, score;
   for (int64_t i = 0; i < 2; ++i) {
-    exists[i] = b.less(b.add(b.add(first, b.mul(t, 2)), i), end);
-    score[i] = b.select(exists[i], b.fmul(b.element(scores, i), scale), lowest);
+    Value position = b.add(b.add(first, b.mul(t, 2)), i);
+    exists[i] = b.less(position, end);
+    if (begin)
+      exists[i] = b.both(exists[i], b.less(begin, b.add(position, 1)));
+    score[i] = b.select(exists[i], scoreOf(b.element(scores, i)), lowest);
   }
   Value top =
       b.reduceLanes(b.fmax(score[0], score[1]), 4, [&](Value x, Value y) { return b.fmax(x, y); });
@@ -97,7 +100,8 @@ Softmax AttendBlock::add(const Softmax &before, Value first, Value end, ArrayRef
   auto [low, high] = b.halves(pair);
   Softmax after{top, b.fma(before.weight, keep, b.fadd(low, high)), {}};
 
-  // Beyond the end may lie anything, also what is no number: it must not meet a weight of zero.
+  // Beyond the end (or before the window) may lie anything, also what is no number: it must not
+  // meet a weight of zero.
   Value mask = b.create<arith::OrIOp>(b.select(exists[0], b.integer(0xFFFF), none),
                                       b.select(exists[1], b.integer(-65536), none));
   Value rowOf = b.add(first, b.rem(lane, 8));

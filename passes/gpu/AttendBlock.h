@@ -30,9 +30,10 @@ public:
   /// Writes a chunk of a key and of a value, 16 bytes each, over those of position `position`,
   /// which is one of the warp's.
   void replace(Value position, Value chunk, Value key, Value value);
-  /// Adds the positions from `first`, the warp's first, to `end`. `query`: operand A, four words
-  /// for every 32 columns.
-  Softmax add(const Softmax &before, Value first, Value end, ArrayRef<Value> query, Value scale);
+  /// Adds the positions from `first`, the warp's first, to `end`; none before `begin`, if there is
+  /// such a limit. `query`: operand A, four words for every 32 columns. `scoreOf`: of a product.
+  Softmax add(const Softmax &before, Value first, Value begin, Value end, ArrayRef<Value> query,
+              function_ref<Value(Value)> scoreOf);
 
 private:
   /// The slot with the warp's keys or values, and its place of a chunk, in units of 16 bytes.

@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "passes/gpu/AttendItems.h"
 
+#include "passes/cpu/Ranges.h"
+
 using namespace mlir;
 using namespace mlir::mk;
 
@@ -14,11 +16,16 @@ AttendItems::AttendItems(GpuBuilder &b, mk_task::KindOp kind, OptionsAttr option
   together = std::min(group, kHeads);
   parts = llvm::divideCeil(group, together);
   split = op.getSplit();
+  splits = op.getSplits();
+  window = op.getWindow();
   page = pool.page;
   shares = kind.getUnits().value_or(1);
 }
 
-Value AttendItems::ranges(Value lastPosition) { return b.add(b.div(lastPosition, split), 1); }
+Value AttendItems::ranges(Value lastPosition) {
+  Value ranges = b.add(b.div(lastPosition, split), 1);
+  return window ? b.min(ranges, b.index(splits)) : ranges;
+}
 
 Value AttendItems::items(Value ranges, Value tokens) {
   return b.mul(b.mul(ranges, tokens), heads * parts);
@@ -43,10 +50,19 @@ Value AttendItems::firstHead(Item item) {
   return b.add(b.mul(item.kvHead, group), b.mul(item.part, together));
 }
 
-Value AttendItems::firstOf(Item item, Value block) {
-  return b.add(b.mul(item.range, split), b.mul(block, kBlock));
+Value AttendItems::rangeOf(Item item, Value position) {
+  return window ? b.add(item.range, firstRange(b, position, window, split)) : item.range;
 }
 
-Value AttendItems::endOf(Item item, Value position) {
-  return b.min(b.add(position, 1), b.mul(b.add(item.range, 1), split));
+Value AttendItems::firstOf(Value range, Value block) {
+  return b.add(b.mul(range, split), b.mul(block, kBlock));
+}
+
+Value AttendItems::beginOf(Value range, Value position) {
+  Value begin = b.mul(range, split);
+  return window ? b.max(begin, firstSeen(b, position, window)) : begin;
+}
+
+Value AttendItems::endOf(Value range, Value position) {
+  return b.min(b.add(position, 1), b.mul(b.add(range, 1), split));
 }

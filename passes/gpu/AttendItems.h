@@ -11,7 +11,8 @@
 
 namespace mlir::mk {
 
-/// Some query heads of one token and a range of positions.
+/// Some query heads of one token and a range of positions, by its number among those that the
+/// token has. Without a window the first of these begins at position 0.
 struct Item {
   Value token, range, kvHead, part;
 };
@@ -26,7 +27,7 @@ struct AttendItems {
 
   GpuBuilder &b;
   CachePool pool;
-  int64_t headDim, heads, group, together, parts, split, page, shares;
+  int64_t headDim, heads, group, together, parts, split, splits, page, shares, window;
 
   int64_t blocks() const { return llvm::divideCeil(split, kBlock); }
   /// Keys and values of a block are in one slot of the ring, keys first, or in slots of their own.
@@ -46,11 +47,15 @@ struct AttendItems {
   Item decode(Value number, Value ranges);
   Value firstHead(Item item);
   Value endOfHeads(Item item) { return b.add(b.mul(item.kvHead, group), group); }
+  /// The range of the item whose token is at `position`, by its place in the context.
+  Value rangeOf(Item item, Value position);
   /// First position of a block.
-  Value firstOf(Item item, Value block);
-  /// Behind the last position of the item's range that its token, at `position`, sees; not behind
-  /// the range's first position if it sees none.
-  Value endOf(Item item, Value position);
+  Value firstOf(Value range, Value block);
+  /// The first position of the range that the token at `position` sees.
+  Value beginOf(Value range, Value position);
+  /// Behind the last position of the range that the token at `position` sees; not behind the
+  /// range's first position if it sees none.
+  Value endOf(Value range, Value position);
 };
 
 } // namespace mlir::mk

@@ -28,20 +28,26 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
         program.emitOpError("expects a table: run mk-build-table before");
         return signalPassFailure();
       }
-      KernelBuilder(program, *tables.begin(), trace).build();
+      OptionsAttr options = getOptions(program);
+      KernelBuilder(program, *tables.begin(), trace, options.getMaxTokens()).build("mk_main");
+      if (hasKernelOfFew(options))
+        KernelBuilder(program, *tables.begin(), trace, kGroupRows)
+            .build("mk_main_" + std::to_string(kGroupRows));
       program.erase();
     }
   }
 
   struct KernelBuilder {
-    KernelBuilder(mk_task::ProgramOp program, mk_task::TableOp table, bool trace)
+    KernelBuilder(mk_task::ProgramOp program, mk_task::TableOp table, bool trace, int64_t most)
         : b(program.getLoc(), program.getContext()), program(program), tableOp(table), trace(trace),
-          target(getTarget(program)), options(getOptions(program)), layout(program, target) {}
+          most(most), target(getTarget(program)), options(getOptions(program)),
+          layout(program, target) {}
 
     GpuBuilder b;
     mk_task::ProgramOp program;
     mk_task::TableOp tableOp;
     bool trace;
+    int64_t most; // tokens of a step
     TargetAttr target;
     OptionsAttr options;
     SharedLayout layout;
@@ -50,9 +56,9 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
     Value requestArray(StringRef name) { return mk::requestArray(b, context, options, name); }
     Value readRequest(StringRef name) { return b.read(requestArray(name), b.index(0)); }
 
-    void build() {
+    void build(StringRef name) {
       b.setInsertionPointToEnd(cast<ModuleOp>(program->getParentOp()).getBody());
-      auto main = b.create<func::FuncOp>("mk_main",
+      auto main = b.create<func::FuncOp>(name,
                                          b.getFunctionType(b.getType<mk_cta::ContextType>(), {}));
       main->setAttr("mk.kernel", b.getI32IntegerAttr(kThreads)); // see mk-mark-kernels
       Block *entry = main.addEntryBlock();
@@ -223,10 +229,7 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
     /// thread look at these at once, if a hint is all that they would wait for.
     Value wait(Waiter &waiter, Value instruction, Value number, Value step) {
       Value itself = b.integer(0, 1), kind = field(instruction, "kind");
-      Value waits = field(instruction, "waits"), hints = field(instruction, "hints");
-      Value onlyHints =
-          b.both(b.equal(waits, b.index(1)),
-                 b.equal(b.createOrFold<arith::AndIOp>(hints, b.index(2)), b.index(2)));
+      Value onlyHints = waiter.onlyHints(instruction);
       for (auto [i, op] : llvm::enumerate(kindsOf(program, tableOp))) {
         Value isKind = b.equal(kind, b.index(i));
         if (op.getKindClass() == mk_task::KindClass::columns)
@@ -251,11 +254,10 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
           b.create<scf::IndexSwitchOp>(TypeRange{i32, i32, i32}, kind, cases, cases.size());
       {
         OpBuilder::InsertionGuard guard(b);
-        for (auto [i, symbol] :
-             llvm::enumerate(tableOp.getKinds().getAsRange<FlatSymbolRefAttr>())) {
+        for (auto [i, kind] : llvm::enumerate(kindsOf(program, tableOp))) {
           b.createBlock(&choose.getCaseRegions()[i]);
           auto call =
-              b.create<func::CallOp>(symbol.getValue(), TypeRange{i32, i32, i32},
+              b.create<func::CallOp>(getBodyName(kind, most), TypeRange{i32, i32, i32},
                                      ValueRange{context, instruction, number, worker, step, tokens,
                                                 rows, ring.slot, ring.parity, ring.used});
           b.create<scf::YieldOp>(call.getResults());

@@ -6,6 +6,7 @@
 // to the cache is not there yet; it comes as rows beside the query and is put in its place. The
 // warps have a softmax each, of positions that do not depend on the step, and are joined in their
 // order: the same bits in every batch.
+#include "passes/cpu/Elementwise.h"
 #include "passes/gpu/AttendBlock.h"
 #include "passes/gpu/GpuEmitter.h"
 
@@ -115,7 +116,12 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
     found = b.both(found, isOfWarp(here, first));
     return b.create<NVVM::VoteBallotOp>(i32, b.integer(-1), found);
   };
-  Value scale = b.constant(f32(), op.getScale().convertToDouble());
+  double cap = op.getSoftcap().convertToDouble();
+  Value scale = b.constant(f32(), op.getScale().convertToDouble() / (cap ? cap : 1));
+  auto scoreOf = [&](Value product) {
+    Value score = b.fmul(product, scale);
+    return cap ? b.fmul(makeTanh(b, score), b.constant(f32(), cap)) : score;
+  };
   auto addBlock = [&](Item item, Value number, Value own, ArrayRef<Value> fresh, RingPlace place,
                       Softmax before) {
     SmallVector<RingPlace> places;
@@ -125,11 +131,15 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
       places.push_back(place);
       place = b.next(place, layout.stages);
     }
-    Value first = b.add(items.firstOf(item, number), b.mul(warp, 8));
-    Value end = items.endOf(item, own);
+    Value range = items.rangeOf(item, own);
+    Value first = b.add(items.firstOf(range, number), b.mul(warp, 8));
+    Value begin = items.window ? items.beginOf(range, own) : Value(), end = items.endOf(range, own);
+    Value some = b.less(first, end);
+    if (begin)
+      some = b.both(some, b.less(begin, b.add(first, 8)));
     SmallVector<Value> state = before.values();
     state = b.choose(
-        ValueRange(state).getTypes(), b.less(first, end),
+        ValueRange(state).getTypes(), some,
         [&] {
           AttendBlock block(b, items, layout, thread, places);
           auto put = [&](Value position, Value key, Value value) {
@@ -153,7 +163,7 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
                 return SmallVector<Value>{b.create<arith::AndIOp>(left[0], less)};
               });
           b.syncWarp();
-          return block.add(before, first, end, fresh.drop_back(2), scale).values();
+          return block.add(before, first, begin, end, fresh.drop_back(2), scoreOf).values();
         },
         [&] { return before.values(); });
     // Of every eight sums of a thread one: they follow from all that the warp has read.
@@ -161,7 +171,7 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
     for (size_t n = 2; n < state.size(); n += 8)
       read.push_back(state[n]);
     for (RingPlace at : places)
-      b.create<mk_cta::RingReleaseOp>(empty, b.toIndex(at.slot), read);
+      b.create<mk_cta::RingReleaseOp>(empty, b.toIndex(at.slot), read, Value());
     b.when(b.equal(thread, b.index(0)), [&] { b.write(place.used, used, b.index(0)); });
     return std::pair(Softmax::of(state), place);
   };
@@ -238,17 +248,20 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
           SmallVector<Value> fresh =
               replay(settle(words, bodyOf(item), /*together=*/true), bodyOf(item));
           SmallVector<Value> following = under(b.add(i, 1));
-          Value own = positionOf(item.token), end = items.endOf(item, own);
-          Value seen = b.max(b.index(0), b.sub(end, items.firstOf(item, b.index(0))));
+          Value own = positionOf(item.token), range = items.rangeOf(item, own);
+          Value end = items.endOf(range, own), first = items.firstOf(range, b.index(0));
+          Value seen = b.max(b.index(0), b.sub(end, first)), skipped = b.index(0);
+          if (items.window)
+            skipped = b.div(b.sub(items.beginOf(range, own), first), AttendItems::kBlock);
           Value blocks = b.div(b.add(seen, AttendItems::kBlock - 1), AttendItems::kBlock);
           SmallVector<Value> ring(carried.take_front(3));
           SmallVector<Value> result = b.choose(
-              ValueRange(ring).getTypes(), b.less(b.index(0), blocks),
+              ValueRange(ring).getTypes(), b.less(skipped, blocks),
               [&] {
                 SmallVector<Value> state = ring;
                 state.append(AttendBlock(b, items, layout, thread, {}).nothing().values());
                 state =
-                    b.loop(b.index(0), blocks, b.index(1), state, [&](Value number, ValueRange at) {
+                    b.loop(skipped, blocks, b.index(1), state, [&](Value number, ValueRange at) {
                       auto [after, place] = addBlock(item, number, own, fresh, RingPlace::of(at),
                                                      Softmax::of(at.drop_front(3)));
                       SmallVector<Value> both = place.values();
@@ -266,7 +279,10 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
   };
   clearBefore();
   Waiter waiter{b, frame.context, frame.worker, thread};
-  Value arrived = waiter.wait(frame.instruction, frame.number, frame.step);
+  // Few CTAs have items, and a warp of them has few words to look at: no hint is sooner.
+  Value arrived = b.choose(
+      b.getI1Type(), waiter.onlyHints(frame.instruction), [&] { return b.integer(1, 1); },
+      [&] { return waiter.wait(frame.instruction, frame.number, frame.step); });
   SmallVector<Value> ring = frame.ring.values();
   return RingPlace::of(b.choose(ValueRange(ring).getTypes(), arrived, work, [&] { return ring; }));
 }

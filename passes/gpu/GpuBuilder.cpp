@@ -116,10 +116,11 @@ Value GpuBuilder::special(StringRef intrinsic, Value x) {
       .getResult(0);
 }
 
-RingPlace GpuBuilder::next(RingPlace place, int64_t stages) {
-  Value slot = addI32(place.slot, integer(1));
-  Value wraps = equal(slot, integer(stages));
+RingPlace GpuBuilder::advance(RingPlace place, Value count, int64_t stages) {
+  Value slot = addI32(place.slot, count);
+  Value wraps = compare(arith::CmpIPredicate::sge, slot, integer(stages));
   Value flipped = create<arith::XOrIOp>(place.parity, integer(1));
-  return {select(wraps, integer(0), slot), select(wraps, flipped, place.parity),
-          addI32(place.used, integer(1))};
+  Value wrapped = addI32(slot, integer(-stages));
+  return {select(wraps, wrapped, slot), select(wraps, flipped, place.parity),
+          addI32(place.used, count)};
 }

@@ -109,8 +109,9 @@ struct GpuBuilder : CodeBuilder {
         TypeRange(type), condition, [&] { return SmallVector<Value>{then()}; },
         [&] { return SmallVector<Value>{otherwise()}; })[0];
   }
-  /// The place after one more slot of a ring of so many.
-  RingPlace next(RingPlace place, int64_t stages);
+  /// The place after one more slot of a ring of so many, or after `count`, at most all of them.
+  RingPlace next(RingPlace place, int64_t stages) { return advance(place, integer(1), stages); }
+  RingPlace advance(RingPlace place, Value count, int64_t stages);
 
 private:
   Value special(StringRef intrinsic, Value x);

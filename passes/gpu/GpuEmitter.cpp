@@ -14,9 +14,15 @@ SharedLayout::SharedLayout(mk_task::ProgramOp program, TargetAttr target) {
 }
 
 GpuEmitter::GpuEmitter(GpuBuilder &b, mk_task::ProgramOp program, mk_task::KindOp kind,
-                       SharedLayout layout, GpuFrame frame)
+                       SharedLayout layout, GpuFrame frame, int64_t most)
     : b(b), program(program), kind(kind), layout(layout), frame(frame),
-      options(getOptions(program)), thread(b.create<mk_cta::ThreadOp>()) {}
+      options(getOptions(program)), most(most), thread(b.create<mk_cta::ThreadOp>()) {}
+
+std::string mk::getBodyName(mk_task::KindOp kind, int64_t most) {
+  std::string name = kind.getSymName().str();
+  bool few = most == kGroupRows && hasKernelOfFew(getOptions(kind)) && dependsOnRows(kind);
+  return few ? name + "." + std::to_string(most) : name;
+}
 
 LogicalResult GpuEmitter::refuse(Operation *op, const Twine &why) {
   return op->emitOpError() << why << " (in kind '" << kind.getSymName() << "' for a gpu"

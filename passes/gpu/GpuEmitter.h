@@ -31,10 +31,19 @@ struct FragmentPlace {
   Value row, segment, t;
 };
 
+/// Steps of at most kGroupRows tokens have a kernel of their own if there are larger ones: in one
+/// kernel the code for 16 tokens would take registers, and room in the instruction cache, from them.
+inline bool hasKernelOfFew(OptionsAttr options) { return options.getMaxTokens() > kGroupRows; }
+/// Whether the body of a kind is another one for few tokens.
+inline bool dependsOnRows(mk_task::KindOp kind) { return isa<LinearOp>(kind.getAnchor()); }
+/// The function of a kind's body for steps of at most `most` tokens.
+std::string getBodyName(mk_task::KindOp kind, int64_t most);
+
 class GpuEmitter {
 public:
+  /// `most`: tokens of a step.
   GpuEmitter(GpuBuilder &b, mk_task::ProgramOp program, mk_task::KindOp kind, SharedLayout layout,
-             GpuFrame frame);
+             GpuFrame frame, int64_t most);
 
   /// Where the ring stands after the body, or failure with a diagnostic.
   FailureOr<RingPlace> emit();
@@ -186,6 +195,7 @@ private:
   SharedLayout layout;
   GpuFrame frame;
   OptionsAttr options;
+  int64_t most; // tokens
   Value thread;
 
   DenseMap<Value, Memory> memory; // kind argument -> memory

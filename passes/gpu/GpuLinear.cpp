@@ -1,23 +1,18 @@
 // Part of mk, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// The body of a `tiles` kind. A tile holds 4 rows of the weight; a block of it, 64 columns of
-// these, is operand B of two tensor core products: 8 columns = 2 segments of 32 times 4 rows.
-// Operand A holds 8 tokens twice, once for each segment, so of the result only the blocks on the
-// diagonal count. Warp w takes the blocks w, w + 8, ... of every chunk, the eight partial sums of a
-// row are added in that order, and nothing depends on the number of tokens: the same bits in every
-// batch.
+// The body of a `tiles` kind: rows to registers, tiles times rows (TileProducts.h), the eight warps'
+// sums of a column added in their order, and the epilogue. Nothing depends on the number of tokens:
+// the same bits in every batch.
 #include "passes/gpu/GpuEmitter.h"
+#include "passes/gpu/TileProducts.h"
 
 using namespace mlir;
 using namespace mlir::mk;
 using mk_task::FragmentTile;
 
-/// Units whose sums are kept until they are added up. The order of the copies of a tile in chunks
-/// depends on it, so there it must not depend on the number of tokens.
-static int64_t batchUnits(const FragmentTile &tile, int64_t groups) {
-  return tile.chunks > 1 || groups > 1 ? 4 : 8;
-}
+/// Words of rows that a thread may keep for all units of a task.
+static constexpr int64_t kResidentWords = 64;
 /// Two buffers of sums [unit][warp][token][4] and the sums of squares [warp][token].
 static constexpr int64_t kSumBytes =
     2 * 64 * kConsumerWarps * 4 * 4; // units x tokens is 64 at most
@@ -73,44 +68,35 @@ FailureOr<RingPlace> GpuEmitter::emitLinear() {
   auto linear = cast<LinearOp>(kind.getAnchor());
   if (failed(checkLinear(linear)))
     return failure();
-  int64_t most =
-      kind.getDomain() == mk_task::Domain::tokens ? options.getMaxTokens() : options.getMaxRows();
-  Value count = rowCount();
-  Type i32 = b.getI32Type();
-  SmallVector<Type> types(3, i32);
-  auto some = [&]() -> SmallVector<Value> {
+  bool ofTokens = kind.getDomain() == mk_task::Domain::tokens;
+  int64_t rows = std::min(most, ofTokens ? options.getMaxTokens() : options.getMaxRows());
+  auto some = [&] {
     // The sums come later, and the sums of squares are those of another kind of norm.
     prepareNorms(layout.scratch, layout.scratch + kSumBytes);
-    if (most <= kGroupRows)
-      return emitLinear(linear, 1).values();
-    Value few = b.create<arith::CmpIOp>(arith::CmpIPredicate::ule, count, b.index(kGroupRows));
-    return b.choose(
-        types, few, [&] { return emitLinear(linear, 1).values(); },
-        [&] { return emitLinear(linear, 2).values(); });
+    return emitLinear(linear, llvm::divideCeil(rows, kGroupRows));
   };
   // Without rows the loader brings nothing either.
-  if (kind.getDomain() == mk_task::Domain::tokens)
-    return RingPlace::of(some());
-  Value none = b.equal(count, b.index(0));
-  return RingPlace::of(b.choose(types, none, [&] { return frame.ring.values(); }, some));
+  if (ofTokens)
+    return some();
+  Type i32 = b.getI32Type();
+  Value none = b.equal(rowCount(), b.index(0));
+  return RingPlace::of(b.choose(
+      TypeRange{i32, i32, i32}, none, [&] { return frame.ring.values(); },
+      [&] { return some().values(); }));
 }
 
 /// For 8 * `rowGroups` rows.
 RingPlace GpuEmitter::emitLinear(LinearOp linear, int64_t rowGroups) {
   FragmentTile tile(linear.getInnerSize());
-  int64_t most = kGroupRows * rowGroups, batch = batchUnits(tile, rowGroups),
-          perWarp = llvm::divideCeil(tile.chunkBlocks, kConsumerWarps);
-  Type i32 = b.getI32Type();
-  VectorType four = vectorOf(4, f32()), words = vectorOf(4, i32);
+  TileProducts tiles(b, layout, tile, rowGroups, thread);
+  int64_t most = kGroupRows * rowGroups, batch = TileProducts::batchUnits(tile, rowGroups),
+          perWarp = TileProducts::blocksPerWarp(tile);
 
   Value warp = b.div(thread, 32), lane = b.rem(thread, 32), g = b.div(lane, 4), t = b.rem(lane, 4);
-  Value first = b.less(t, b.index(2)); // threads with sums of the first segment
   Value count = rowCount(), begin = field("begin"), end = field("end");
   Value sums = shared(layout.scratch, {2, batch, kConsumerWarps, most, 2}, vectorOf(2, f32()));
   Value scalars = shared(layout.scratch, {2, batch, kConsumerWarps, most, 4}, f32());
   Value squares = shared(layout.scratch + kSumBytes, {kConsumerWarps, most}, f32());
-  Value ring = layout.slots(b), full = layout.full(b), empty = layout.empty(b);
-  Value used = SharedLayout::flag(b, SharedLayout::kUsed);
 
   Value rows = linear.getPrologue().empty()
                    ? linear.getInput()
@@ -125,11 +111,6 @@ RingPlace GpuEmitter::emitLinear(LinearOp linear, int64_t rowGroups) {
   bool plain = isa<BlockArgument>(source) &&
                cast<RankedTensorType>(source.getType()).getElementType().isBF16();
 
-  // The fragments of one chunk: [row group][block of the warp] of two segments of four words.
-  struct Fragments {
-    SmallVector<SmallVector<std::array<SmallVector<Value>, 2>>> words;
-    SmallVector<Value> squares; // of the norm's input, by row group
-  };
   /// All that a thread loads of one chunk, and as a list: the words, then the squares.
   auto chunkWords = [&](Value chunk) {
     SmallVector<Value> result, squareSums;
@@ -185,7 +166,7 @@ RingPlace GpuEmitter::emitLinear(LinearOp linear, int64_t rowGroups) {
     return result;
   };
   auto fragmentsOf = [&](ArrayRef<Value> values) {
-    Fragments x;
+    RowFragments x;
     for (int64_t group = 0; group < rowGroups; ++group)
       for (auto &block : x.words.emplace_back(perWarp))
         for (auto &segment : block) {
@@ -203,64 +184,35 @@ RingPlace GpuEmitter::emitLinear(LinearOp linear, int64_t rowGroups) {
     }
   };
 
-  // This thread's words of the blocks of its warp, from a tile in a slot.
-  auto loadTile = [&](Value slot, int64_t byte16) {
-    SmallVector<Value> result;
-    for (int64_t j = 0; j < perWarp; ++j) {
-      Value block = b.add(warp, j * kConsumerWarps);
-      Value place = b.add(b.add(b.mul(block, 32), lane), byte16);
-      auto load = [&]() -> Value { return b.create<mk_cta::FragmentOp>(words, ring, slot, place); };
-      if ((j + 1) * kConsumerWarps <= tile.chunkBlocks)
-        result.push_back(load());
-      else // a block that does not exist weighs nothing
-        result.push_back(b.choose(words, b.less(block, b.index(tile.chunkBlocks)), load, [&] {
-          return b.create<arith::ConstantOp>(b.getZeroAttr(words)).getResult();
-        }));
-    }
-    return result;
-  };
-  // The two sums of rows 2t and 2t + 1 (mod 4) that this thread has of a tile, for each row group.
-  auto product = [&](Fragments &x, ArrayRef<Value> weights) {
-    SmallVector<std::pair<Value, Value>> result;
-    SmallVector<Value> acc(2 * rowGroups, b.create<arith::ConstantOp>(b.getZeroAttr(four)));
-    for (int64_t j = 0; j < perWarp; ++j)
-      for (int64_t group = 0; group < rowGroups; ++group) {
-        auto &[low, high] = x.words[group][j];
-        for (int64_t k = 0; k < 2; ++k) {
-          Value a = b.pack({low[2 * k], high[2 * k], low[2 * k + 1], high[2 * k + 1]});
-          Value w = b.pack({b.element(weights[j], 2 * k), b.element(weights[j], 2 * k + 1)});
-          acc[2 * group + k] = b.create<mk_cta::MmaOp>(four, a, w, acc[2 * group + k]);
-        }
-      }
-    for (int64_t group = 0; group < rowGroups; ++group) {
-      auto mine = [&](int64_t i) {
-        auto pick = [&](Value c) { return b.select(first, b.element(c, i), b.element(c, i + 2)); };
-        Value sum = b.fadd(pick(acc[2 * group]), pick(acc[2 * group + 1]));
-        return b.fadd(sum, b.shuffleXor(sum, 2));
-      };
-      result.push_back({mine(0), mine(1)});
-    }
-    return result;
-  };
-
-  // The only chunk is under way while the words of the step before are taken back.
   // Ranges of attention are joined in loops, which look at their own words.
   bool joins =
       !linear.getPrologue().empty() && !linear.getPrologue().front().getOps<CombineOp>().empty();
   auto bodyOf = [&](Value chunk) { return [=, &chunkWords] { return chunkWords(chunk); }; };
   auto under = [&](Value chunk) { return joins ? Words() : issue(bodyOf(chunk)); };
-  Words only = tile.chunks == 1 ? under(b.index(0)) : Words();
-  clearUnits();
   auto arrived = [&](const Words &words, Value chunk) {
     if (joins)
       return fragmentsOf(chunkWords(chunk));
     auto body = bodyOf(chunk);
     return fragmentsOf(replay(settle(words, body, /*together=*/true), body));
   };
-  std::optional<Fragments> whole;
-  if (tile.chunks == 1) {
-    whole = arrived(only, b.index(0));
-    storeSquares(whole->squares);
+  // Rows that fit the registers are loaded once, and are under way while the words of the step
+  // before are taken back. Of others a chunk is multiplied while the next one is loaded, if there
+  // are registers for both.
+  bool resident = tile.chunks * rowGroups * perWarp * 8 <= kResidentWords;
+  bool ahead = !resident && rowGroups == 1 && !joins;
+  SmallVector<Words> loaded;
+  for (int64_t chunk = 0; chunk < (resident ? tile.chunks : ahead); ++chunk)
+    loaded.push_back(under(b.index(chunk)));
+  clearUnits();
+  SmallVector<RowFragments> whole;
+  if (resident) {
+    for (auto [chunk, words] : llvm::enumerate(loaded))
+      whole.push_back(arrived(words, b.index(chunk)));
+    SmallVector<Value> all = whole.front().squares;
+    for (const RowFragments &x : ArrayRef(whole).drop_front())
+      for (auto [sum, square] : llvm::zip(all, x.squares))
+        sum = b.fadd(sum, square);
+    storeSquares(all);
   }
 
   // The largest value of each unit and row, until those of a block are joined behind a barrier.
@@ -279,9 +231,12 @@ RingPlace GpuEmitter::emitLinear(LinearOp linear, int64_t rowGroups) {
 
   SmallVector<Value> carried = frame.ring.values();
   carried.push_back(b.index(0)); // which buffer of sums
+  if (ahead)
+    carried.append(loaded.front().values);
   carried = b.loop(begin, end, b.index(batch), carried, [&](Value from, ValueRange state) {
     RingPlace place = RingPlace::of(state);
     Value buffer = state[3];
+    SmallVector<Value> following(state.drop_front(4));
     Value units = b.min(b.sub(end, from), b.index(batch));
     Value quarter = b.rem(thread, 4), row = b.rem(b.div(thread, 4), most),
           inBatch = b.div(thread, 4 * most);
@@ -289,80 +244,60 @@ RingPlace GpuEmitter::emitLinear(LinearOp linear, int64_t rowGroups) {
     Value unit = b.add(from, inBatch), inGroup = b.rem(quarter, 2);
     Value second = b.create<arith::CmpIOp>(arith::CmpIPredicate::uge, quarter, b.index(2));
     loadEarly(linear, row, unit, inGroup, second, active);
-    auto chunkLoop = [&](Fragments &x, Value chunk, RingPlace at) {
-      bool accumulate = tile.chunks > 1;
-      SmallVector<Value> result = b.loop(
-          b.index(0), units, b.index(tile.group), at.values(), [&](Value i, ValueRange state) {
-            RingPlace here = RingPlace::of(state);
-            Value slot = b.toIndex(here.slot);
-            b.create<mk_cta::RingAwaitOp>(b.getI1Type(), full, slot, here.parity, Value());
-            // The slot is free as soon as its bytes are in registers.
-            SmallVector<SmallVector<Value>> weights;
-            for (int64_t sub = 0; sub < tile.group; ++sub) // of tiles that do not exist: leftovers
-              weights.push_back(loadTile(slot, sub * tile.chunkBytes() / 16));
-            SmallVector<Value> read;
-            for (auto &words : weights)
-              for (Value four : words)
-                read.push_back(b.element(four, 0));
-            b.create<mk_cta::RingReleaseOp>(empty, slot, read);
-            SmallVector<SmallVector<std::pair<Value, Value>>> all;
-            for (auto &words : weights)
-              all.push_back(product(x, words));
-            RingPlace after = b.next(here, layout.stages);
-            b.when(b.equal(thread, b.index(0)), [&] { b.write(after.used, used, b.index(0)); });
-            for (auto [sub, sumsOf] : llvm::enumerate(all))
-              for (auto [group, pair] : llvm::enumerate(sumsOf)) {
-                Value unit = b.add(i, int64_t(sub));
-                SmallVector<Value> index = {buffer, unit, warp,
-                                            b.add(g, int64_t(group) * kGroupRows), b.rem(t, 2)};
-                Value mine = first;
-                if (sub)
-                  mine = b.both(mine, b.less(unit, units));
-                b.when(mine, [&, pair = pair] {
-                  Value both = b.pack({pair.first, pair.second});
-                  if (accumulate) {
-                    Value isFirst = b.equal(chunk, b.index(0));
-                    Value zero = b.create<arith::ConstantOp>(b.getZeroAttr(vectorOf(2, f32())));
-                    both = b.fadd(b.select(isFirst, zero, b.read(sums, index)), both);
-                  }
-                  b.write(both, sums, index);
-                });
-              }
+    int64_t together = std::min(batch, tiles.together());
+    if (tile.chunks == 1) {
+      place = RingPlace::of(b.loop(
+          b.index(0), units, b.index(together), place.values(), [&](Value i, ValueRange at) {
+            SmallVector<Value> of = tiles.nothing(together);
+            RingPlace after = tiles.multiply(whole.front(), i, units, RingPlace::of(at), of);
+            tiles.store(i, sums, buffer, of);
             return after.values();
-          });
-      return RingPlace::of(result);
-    };
-    if (whole) {
-      place = chunkLoop(*whole, b.index(0), place);
+          }));
     } else {
-      // Where registers allow, the next chunk is loaded while this one is multiplied. The first one
-      // is loaded again for every batch of units.
-      bool ahead = rowGroups == 1 && !norm && !joins;
-      SmallVector<Value> init = place.values();
-      init.append(norm ? rowGroups : 0, b.constant(f32(), 0.0));
-      size_t before = init.size();
-      Words next;
-      if (ahead) {
-        next = under(b.index(0));
-        init.append(next.values);
+      // All units of the batch, a chunk of each after the other.
+      auto addChunk = [&](const RowFragments &x, RingPlace at, MutableArrayRef<Value> of) {
+        int64_t perUnit = of.size() / batch;
+        for (int64_t i = 0; i < batch; i += together)
+          at = tiles.multiply(x, b.index(i), units, at,
+                              of.slice(i * perUnit, together * perUnit));
+        return at;
+      };
+      SmallVector<Value> of = tiles.nothing(batch);
+      if (resident) {
+        for (RowFragments &x : whole)
+          place = addChunk(x, place, of);
+      } else {
+        SmallVector<Value> init = place.values();
+        init.append(of);
+        init.append(norm ? rowGroups : 0, b.constant(f32(), 0.0));
+        init.append(following);
+        size_t ofSquares = 3 + of.size(), before = init.size() - following.size();
+        init = b.loop(
+            b.index(0), b.index(tile.chunks), b.index(1), init,
+            [&](Value chunk, ValueRange state) {
+              Words words = ahead ? Words{SmallVector<Value>(state.drop_front(before)),
+                                          loaded.front().flagged}
+                                  : under(chunk);
+              RowFragments x = arrived(words, chunk);
+              Words next; // behind the last chunk: the first one, for the next batch
+              if (ahead)
+                next = under(b.select(b.less(chunk, b.index(tile.chunks - 1)), b.add(chunk, 1),
+                                      b.index(0)));
+              SmallVector<Value> to(state.slice(3, of.size()));
+              SmallVector<Value> result = addChunk(x, RingPlace::of(state), to).values();
+              result.append(to);
+              for (auto [group, square] : llvm::enumerate(x.squares))
+                result.push_back(b.fadd(state[ofSquares + group], square));
+              result.append(next.values);
+              return result;
+            });
+        place = RingPlace::of(init);
+        of.assign(init.begin() + 3, init.begin() + ofSquares);
+        following.assign(init.begin() + before, init.end());
+        if (norm) // the same numbers in every batch
+          storeSquares(ArrayRef<Value>(init).slice(ofSquares, rowGroups));
       }
-      SmallVector<Value> done = b.loop(
-          b.index(0), b.index(tile.chunks), b.index(1), init, [&](Value chunk, ValueRange state) {
-            Words words = ahead ? Words{SmallVector<Value>(state.drop_front(before)), next.flagged}
-                                : under(chunk);
-            Fragments x = arrived(words, chunk);
-            Words following;
-            if (ahead)
-              following = under(b.min(b.add(chunk, 1), b.index(tile.chunks - 1)));
-            SmallVector<Value> result = chunkLoop(x, chunk, RingPlace::of(state)).values();
-            for (auto [group, square] : llvm::enumerate(x.squares))
-              result.push_back(b.fadd(state[3 + group], square));
-            result.append(following.values);
-            return result;
-          });
-      place = RingPlace::of(done);
-      if (norm) // the same numbers in every batch
-        storeSquares(ArrayRef<Value>(done).slice(3, rowGroups));
+      tiles.store(b.index(0), sums, buffer, of);
     }
 
     b.barrier();
@@ -387,6 +322,7 @@ RingPlace GpuEmitter::emitLinear(LinearOp linear, int64_t rowGroups) {
       keepBest(partial, row, unit, quarter, active, best, buffer, inBatch);
     SmallVector<Value> next = place.values();
     next.push_back(b.sub(b.index(1), buffer));
+    next.append(following);
     return next;
   });
   early.clear();

@@ -4,6 +4,7 @@
 // Evaluation by demand: one column for a thread, or the eight of a fragment.
 #include "passes/analysis/Accumulators.h"
 #include "passes/cpu/Elementwise.h"
+#include "passes/cpu/Ranges.h"
 #include "passes/gpu/GpuEmitter.h"
 
 #include "llvm/ADT/TypeSwitch.h"
@@ -97,22 +98,27 @@ Value GpuEmitter::pullEmbedding(EmbeddingOp op, Value row, Column column) {
   Value tiles = view(places.arena, places.offset, {ShapedType::kDynamic}, {1}, b.getI32Type());
   Value tile = b.wideMul(b.toIndex(b.read(tiles, b.div(token, 4))), mk_task::kAlignment);
   Value elements = view("stream", tile, {ShapedType::kDynamic}, {1}, type.getElementType());
-  Value place = position(at(column), mk_task::Order::fragments);
-  Value segment = b.div(place, 32), inSegment = b.rem(place, 32);
-  Value element = b.add(b.mul(segment, 128), b.add(b.mul(b.rem(token, 4), 32), inSegment));
+  // In a tile bit 3 of a column, its group of K, and bit 5, its segment, have changed places.
+  Value c = at(column), group = b.rem(b.div(c, 8), 2), segment = b.rem(b.div(c, 32), 2);
+  Value inThread = b.add(b.mul(segment, 4), b.add(b.mul(b.rem(b.div(c, 16), 2), 2), b.rem(c, 2)));
+  Value inRow = b.add(b.mul(b.rem(b.div(c, 2), 4), 8), inThread);
+  Value element = b.add(b.add(b.mul(b.div(c, 64), 256), b.mul(group, 128)),
+                        b.add(b.mul(b.rem(token, 4), 32), inRow));
   return b.widen(b.read(elements, element));
 }
 
 /// Joins with the running maximum, some ranges at a time, in ascending order. Ranges that do not
 /// exist are read as the last one that does, and weigh nothing.
 SmallVector<Value> GpuEmitter::joinRanges(CombineOp op, Value row, Value head, int64_t parts,
-                                          function_ref<SmallVector<Value>(Value)> load) {
+                                          function_ref<SmallVector<Value>(Value)> loadSums) {
   int64_t headDim = op.getHeadDim(), splits = op.getSplits();
   const Memory &partials = memoryOf(op.getPartials());
   int64_t pairs = partials.columns() / (headDim + 2) * headDim / 2; // where the scores begin
-  Value last = b.div(readIndex(op.getPositions(), row), op.getSplit());
+  Value last = lastRange(b, readIndex(op.getPositions(), row), op.getWindow(), op.getSplit());
   int64_t together = std::min<int64_t>(kRangesAtOnce, splits);
   SmallVector<Value> init = {b.constant(f32(), -1e30), b.constant(f32(), 0.0)};
+  if (op.getSinks()) // weighs 1 at its own score, and adds nothing to the sums
+    init = {load(memoryOf(op.getSinks()), row, head), b.constant(f32(), 1.0)};
   auto step = [&](Value first, ValueRange carried) {
     SmallVector<Value> tops, weights;
     SmallVector<SmallVector<Value>> sums;
@@ -124,7 +130,7 @@ SmallVector<Value> GpuEmitter::joinRanges(CombineOp op, Value row, Value head, i
         Value pair = loadWords(partials, 2, {row, place});
         for (int64_t e = 0; e < 2; ++e)
           all.push_back(b.create<arith::BitcastOp>(f32(), b.element(pair, e)));
-        all.append(load(b.add(b.mul(head, splits), real)));
+        all.append(loadSums(b.add(b.mul(head, splits), real)));
       }
       return all;
     };

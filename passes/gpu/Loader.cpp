@@ -11,7 +11,7 @@ using namespace mlir;
 using namespace mlir::mk;
 
 /// Twice the bytes are in flight while the consumers have fewer copies than this to use.
-static constexpr int64_t kFewTiles = 5;
+static constexpr int64_t kFewTiles = 7;
 
 Loader::Loader(GpuBuilder &b, mk_task::ProgramOp program, mk_task::TableOp table, Value context,
                Value worker)
@@ -125,9 +125,16 @@ Loader::State Loader::streamCache(mk_task::KindOp kind, Value instruction, Value
       Value number =
           b.min(items.number(b.div(i, items.blocks()), begin, width), b.sub(all, b.index(1)));
       Item item = items.decode(number, ranges);
-      Value first = items.firstOf(item, b.rem(i, items.blocks()));
-      Value end = items.endOf(item, asked("positions", item.token));
+      Value range = item.range;
+      if (items.window)
+        range = items.rangeOf(item, asked("positions", item.token));
+      Value first = items.firstOf(range, b.rem(i, items.blocks()));
+      Value position = asked("positions", item.token), end = items.endOf(range, position);
       Value count = b.min(b.sub(end, first), b.index(AttendItems::kBlock));
+      if (items.window) { // a block that it has passed does not exist
+        Value reached = b.less(items.beginOf(range, position), b.add(first, AttendItems::kBlock));
+        count = b.select(reached, count, b.index(0));
+      }
       // A position that does not exist is in the last page of the slot for all that it matters.
       Value page =
           b.min(b.div(b.add(first, row), items.page), b.index(options.getPagesPerSlot() - 1));

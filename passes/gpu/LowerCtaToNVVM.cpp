@@ -67,7 +67,7 @@ struct LowerCtaToNVVM : mk::impl::LowerCtaToNVVMBase<LowerCtaToNVVM> {
         function->setAttr("passthrough",
                           ArrayAttr::get(context, {StringAttr::get(context, "alwaysinline")}));
         function->setAttr("llvm.linkage", LLVM::LinkageAttr::get(context, LLVM::Linkage::Internal));
-      } else if (function.getName() == "mk_main") {
+      } else if (function.getName().starts_with("mk_main")) {
         function.setArgAttr(0, LLVM::LLVMDialect::getByValAttrName(), TypeAttr::get(words));
         function.setArgAttr(0, LLVM::LLVMDialect::getAlignAttrName(),
                             IntegerAttr::get(IntegerType::get(context, 64), 8));
@@ -222,6 +222,8 @@ struct LowerCtaToNVVM : mk::impl::LowerCtaToNVVMBase<LowerCtaToNVVM> {
               }
               b.syncWarp();
               Value lane = b.toI32(b.rem(b.thread(), 32));
+              if (release.getExists())
+                lane = b.select(release.getExists(), lane, b.integer(32));
               assembly(b, Type(),
                        "{ .reg .pred one; setp.eq.u32 one, $1, 0; "
                        "@one mbarrier.arrive.shared::cta.b64 _, [$0]; }",

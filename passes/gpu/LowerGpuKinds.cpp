@@ -41,9 +41,13 @@ struct LowerGpuKinds : mk::impl::LowerGpuKindsBase<LowerGpuKinds> {
       }
       if (failed(refuseExperts(program)))
         return signalPassFailure();
-      for (auto kind : program.getOps<mk_task::KindOp>())
-        if (failed(lower(program, kind, layout)))
+      for (auto kind : program.getOps<mk_task::KindOp>()) {
+        if (failed(lower(program, kind, layout, options->getMaxTokens())))
           return signalPassFailure();
+        if (hasKernelOfFew(*options) && dependsOnRows(kind) &&
+            failed(lower(program, kind, layout, kGroupRows)))
+          return signalPassFailure();
+      }
       program.setScratch(layout.bytes());
     }
   }
@@ -59,7 +63,9 @@ struct LowerGpuKinds : mk::impl::LowerGpuKindsBase<LowerGpuKinds> {
     return success();
   }
 
-  LogicalResult lower(mk_task::ProgramOp program, mk_task::KindOp kind, SharedLayout layout) {
+  /// For steps of at most `most` tokens.
+  LogicalResult lower(mk_task::ProgramOp program, mk_task::KindOp kind, SharedLayout layout,
+                      int64_t most) {
     if (!kind.getUnits())
       return kind.emitOpError("expects its work units: run mk-tile before");
     GpuBuilder b(kind.getLoc(), &getContext());
@@ -69,14 +75,14 @@ struct LowerGpuKinds : mk::impl::LowerGpuKindsBase<LowerGpuKinds> {
         b.getFunctionType({b.getType<mk_cta::ContextType>(), b.getType<mk_cta::InstructionType>(),
                            index, index, index, index, index, i32, i32, i32},
                           {i32, i32, i32});
-    auto function = b.create<func::FuncOp>(kind.getSymName(), type);
+    auto function = b.create<func::FuncOp>(getBodyName(kind, most), type);
     function.setPrivate();
     Block *entry = function.addEntryBlock();
     b.setInsertionPointToStart(entry);
     auto argument = [&](unsigned i) { return entry->getArgument(i); };
     GpuFrame frame{argument(0), argument(1), argument(2), argument(3),
                    argument(4), argument(5), argument(6), {argument(7), argument(8), argument(9)}};
-    FailureOr<RingPlace> ring = GpuEmitter(b, program, kind, layout, frame).emit();
+    FailureOr<RingPlace> ring = GpuEmitter(b, program, kind, layout, frame, most).emit();
     if (failed(ring))
       return failure();
     b.create<func::ReturnOp>(ring->values());

@@ -22,10 +22,12 @@ Use useOf(BlockArgument argument) {
   for (OpOperand &use : argument.getUses()) {
     Operation *user = use.getOwner();
     auto linear = dyn_cast<LinearOp>(user);
-    bool before =
-        linear ? linear.getInput() == argument
-               : isa<LinearOp>(user->getParentOp()) &&
-                     user->getParentRegion() == &cast<LinearOp>(user->getParentOp()).getPrologue();
+    auto combine = dyn_cast<CombineOp>(user); // of a head it reads one sink
+    bool before = combine && use.get() == combine.getSinks() ? false
+                  : linear                                   ? linear.getInput() == argument
+                                                             : isa<LinearOp>(user->getParentOp()) &&
+                                 user->getParentRegion() ==
+                                     &cast<LinearOp>(user->getParentOp()).getPrologue();
     result = std::max(result, before ? Use::fragments : Use::columns);
   }
   return result;

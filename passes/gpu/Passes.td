@@ -46,8 +46,9 @@ def LowerGpuKinds : Pass<"mk-lower-gpu-kinds", "::mlir::ModuleOp"> {
   let description = [{
     Writes one `func.func @<kind>(context, instruction, number, worker, step, tokens, rows, ring)` per `mk_task.kind`, beside the
     program; the function gives the ring's next place. A `tiles` kind becomes: fragments of the rows, loaded
-    once from memory to registers; for each tile in the ring tensor core products; sums added across the warps in
-    fixed order; the epilogue, a column a thread. Also sets the program's `scratch`, here all of the shared memory.
+    once from memory to registers; for every two tiles in the ring tensor core products; sums added across the warps in
+    fixed order; the epilogue, a column a thread. If a step may have more than eight tokens, a `tiles` kind also gets a
+    function `@<kind>.8` for steps that do not. Also sets the program's `scratch`, here all of the shared memory.
 
     **Requires** `mk-tile`, `mk-order-columns`, and `mk.target` of a GPU and `mk.options` on the module.
     **Ensures** a function for every kind in arith, math, scf, vector, memref, nvvm and mk_cta.
@@ -97,7 +98,8 @@ def BuildKernel : Pass<"mk-build-kernel", "::mlir::ModuleOp"> {
     CPU: for every step, for every instruction, the waits, the function of its kind, its signal. Its loader warp
     walks the same table, but copies what the instructions read into the ring: tiles of weights, for which it waits for
     nothing but slots, so it runs ahead of the consumers over operators, layers and tokens, and blocks of the cache, for
-    which it waits until the consumers have told of the step. One launch is one generation.
+    which it waits until the consumers have told of the step. One launch is one generation. If a step may have more than
+    eight tokens, a second kernel `@mk_main_8` is for launches whose steps do not: with the functions `@<kind>.8`.
 
     **Requires** `mk-build-table` and `mk-lower-gpu-kinds`. **Ensures** that the program is code: the
     `mk_task.program` is erased.

@@ -62,6 +62,13 @@ Value Waiter::wait(Value instruction, Value number, Value step) {
   });
 }
 
+Value Waiter::onlyHints(Value instruction) {
+  Value waits = b.create<mk_cta::FieldOp>(instruction, "waits", 0),
+        hints = b.create<mk_cta::FieldOp>(instruction, "hints", 0);
+  return b.both(b.equal(waits, b.index(1)),
+                b.equal(b.createOrFold<arith::AndIOp>(hints, b.index(2)), b.index(2)));
+}
+
 Value Waiter::waitForStep(Value number, Value step) {
   return poll([&] {
     Value ended = b.create<mk_cta::PollOp>(b.getI1Type(), context, worker, number, b.index(-1),

@@ -23,6 +23,8 @@ struct Waiter {
   Value poll(function_ref<Value()> body);
   /// For all that the instruction waits for, in step number `step`.
   Value wait(Value instruction, Value number, Value step);
+  /// Whether an instruction waits for nothing but one hint, so that it may look at the words at once.
+  Value onlyHints(Value instruction);
   /// For the end of the step before step number `step`.
   Value waitForStep(Value number, Value step);
 };

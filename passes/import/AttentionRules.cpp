@@ -3,8 +3,8 @@
 
 // The custom operator that the importer puts in place of every attention:
 // torch.mk.attention(q [1,H,N,D], k [1,KH,N,D], v [1,KH,N,D], positions [N], slots [N], layer,
-// scale, window, softcap)
-// -> [1,N,H,D]
+// scale, window, softcap, sinks [H] or none)
+// -> [1,N,H,D]; the window is 0 and the softcap 0.0 where there is none
 
 #include "passes/import/Conversion.h"
 
@@ -60,10 +60,13 @@ static std::optional<Meaning> attend(Conversion &conversion, Operation *op) {
                         softcap = readNumber(op->getOperand(8));
   if (!layer || !scale || !window || !softcap)
     return refuse("the layer, scale, window and softcap must be constants");
-  if (*window != 0)
-    return refuse("attention over a window of " + Twine(*window) + " positions");
-  if (*softcap != 0)
-    return refuse("attention scores with softcap " + Twine(std::to_string(*softcap)));
+  if (*window < 0 || *softcap < 0)
+    return refuse("the window and softcap must not be negative");
+  bool hasSinks = !isNone(op->getOperand(9));
+  Meaning sinks = conversion.get(op->getOperand(9));
+  if (hasSinks && (sinks.kind != Kind::Vector || sinks.view.axes.size() != 1 ||
+                   sinks.view.axes[0].size != query->count))
+    return refuse("the sinks must be a parameter with one number for each query head");
   if (!conversion.claimLayer(*layer))
     return refuse("layer " + Twine(*layer) + " already has a cache");
 
@@ -84,11 +87,13 @@ static std::optional<Meaning> attend(Conversion &conversion, Operation *op) {
   Value cache = conversion.create<KvCacheOp>(location, cacheType, conversion.getI64(*layer));
   cache = conversion.create<KvAppendOp>(location, cacheType, cache, keyRows, valueRows, positions,
                                         slots);
-  Value result = conversion.create<AttentionOp>(location, queryRows.getType(), queryRows, cache,
-                                                positions, slots, conversion.getF64(*scale));
+  Value sinkOfHead = hasSinks ? conversion.getWeight(sinks, location) : Value();
+  Value result = conversion.create<AttentionOp>(
+      location, queryRows.getType(), queryRows, cache, positions, slots, sinkOfHead,
+      conversion.getF64(*scale), conversion.getI64(*window), conversion.getF64(*softcap));
   Axes axes = {Axis::unit(), Axis::row(), Axis::columns(query->count, query->size),
                Axis::columns(query->size, 1)};
   return conversion.makeRows(result, axes, Value());
 }
 
-void mk::addAttentionRules(Rules &rules) { rules.add("torch.mk.attention", 9, attend); }
+void mk::addAttentionRules(Rules &rules) { rules.add("torch.mk.attention", 10, attend); }

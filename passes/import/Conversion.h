@@ -129,6 +129,7 @@ void addRopeTableRules(Rules &rules);
 void addRopeRules(Rules &rules);
 void addRouteRules(Rules &rules);
 void addExpertsRules(Rules &rules);
+void addHalfRotationRules(Rules &rules);
 void addElementwiseRules(Rules &rules);
 void addLookupRules(Rules &rules);
 void addLinearRules(Rules &rules);

@@ -31,6 +31,7 @@ static Rules makeRules() {
   addRopeRules(rules);
   addRouteRules(rules);
   addExpertsRules(rules);
+  addHalfRotationRules(rules);
   addElementwiseRules(rules);
   addLookupRules(rules);
   addLinearRules(rules);

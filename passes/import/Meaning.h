@@ -38,6 +38,11 @@ enum class Kind {
   TimesSine,     // RotatedHalves(x) * Sine, or RotatedPairs(x) * Sine
   PartRotated,   // TimesCosine + TimesSine, x only some columns of each head
 
+  HalfTimesCosine, // x, half of a head, * Cosine
+  HalfTimesSine,   // x, half of a head, * Sine
+  TurnedFirst,     // HalfTimesCosine(x) - HalfTimesSine of the half behind it
+  TurnedSecond,    // HalfTimesCosine(x) + HalfTimesSine of the half before it
+
   RowGate,       // 1 / (1 + exp(-x)), one column
   Experts,       // the parameter `weight`: a matrix for each expert
   Probabilities, // exp(x) over its sum along x's last axis

@@ -68,6 +68,13 @@ StringRef mk::describe(Kind kind) {
     return "the weights of the chosen experts";
   case Kind::RouteSum:
     return "the sum of the weights of the chosen experts";
+  case Kind::HalfTimesCosine:
+    return "half of a head times cosines";
+  case Kind::HalfTimesSine:
+    return "half of a head times sines";
+  case Kind::TurnedFirst:
+  case Kind::TurnedSecond:
+    return "half of a rotated head";
   }
   llvm_unreachable("every kind has a description");
 }

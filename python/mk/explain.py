@@ -23,10 +23,12 @@ def explain(program: Program) -> None:
     print(f"features    {', '.join(target['features']) or 'none'}")
     print(f"sizes       {', '.join(f'{name} {value}' for name, value in sizes.items())}")
     launch = manifest["gpu"]
-    registers = (
-        f", {launch['registers']} registers a thread, {launch['spills']} bytes of spills" if launch else ""
-    )
-    print(f"code        {len(program.code) / mib:.2f} MiB, {len(manifest['kinds'])} kinds{registers}")
+    print(f"code        {len(program.code) / mib:.2f} MiB, {len(manifest['kinds'])} kinds")
+    for kernel in launch["kernels"] if launch else ():
+        print(
+            f"kernel      {kernel['name']}, up to {kernel['tokens']} tokens: {kernel['registers']} registers a thread, "
+            f"{kernel['spills']} bytes of spills"
+        )
     print(
         f"weights     {arenas['stream'] / mib:.1f} MiB streamed in a step, {arenas['params'] / mib:.1f} MiB looked up"
     )

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mk.report import kv_bytes
+from mk.report import attended_bytes
 from mk.runtime.native import read_bandwidth
 
 if TYPE_CHECKING:
@@ -54,4 +54,4 @@ def bandwidth_share(engine: Engine, length: float, rate: float) -> tuple[float, 
     """
     manifest = engine.program.manifest
     bandwidth = read_ceiling(manifest)
-    return bandwidth, rate * (engine.step_bytes + kv_bytes(manifest) * length) / bandwidth
+    return bandwidth, rate * (engine.step_bytes + attended_bytes(manifest, length)) / bandwidth

@@ -92,6 +92,15 @@ def kv_bytes(manifest: Manifest) -> int:
     return cache["layers"] * cache["heads"] * 2 * cache["head_dim"] * ELEMENT_BYTES[cache["dtype"]]
 
 
+def attended_bytes(manifest: Manifest, length: float) -> float:
+    """Bytes of keys and values that attention looks at for a sequence of `length` tokens, one at a time."""
+    windows = {
+        kind["name"]: kind.get("window", 0) for kind in manifest["kinds"] if kind["kind_class"] == "attend"
+    }
+    seen = [min(length, windows[f["kind"]] or length) for f in manifest["families"] if f["kind"] in windows]
+    return kv_bytes(manifest) * sum(seen) / max(len(seen), 1)
+
+
 def tile_bytes(manifest: Manifest, family: Family) -> int:
     """Bytes of one unit's weight tile, of all experts that a token chooses, padding included; 0 for a family that
     streams none."""

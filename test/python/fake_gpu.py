@@ -17,6 +17,7 @@ from mk.runtime.request import Request
 
 WORKERS, COLUMNS = 4, 2
 BIAS, CONTROL, GAIN, PLACES = 0, 64, 128, 256
+KERNEL = {"name": "mk_main", "tokens": fake.SIZES["max_tokens"], "registers": 168, "spills": 0}
 GAINS = 40  # columns of a vector in the order of fragments
 OFFSETS = np.array([3, 1, 0, 2], np.int64)
 
@@ -37,13 +38,20 @@ def program(*, microseconds: float = 0, hang_at: int = -1, **fields: Any) -> Pro
     made = fake.program(**fields)
     manifest: Any = copy.deepcopy(made.manifest)
     manifest["target"] |= {"kind": "gpu", "arch": "sm_90a", "workers": WORKERS, "lanes": 2}
-    manifest["gpu"] = {"threads": 288, "shared": 1000, "registers": 168, "spills": 0}
+    manifest["gpu"] = {"threads": 288, "shared": 1000, "kernels": [KERNEL]}
     manifest["arenas"] |= {"params": 320, "stream": 64 * 3 + 512, "scratch": 0}
     w, bias, control = manifest["weights"]
     w |= {"dtype": "bfloat16", "offset": PLACES}
     bias |= {"offset": BIAS}
     control |= {"offset": CONTROL}
-    gain = {**bias, "name": "gain", "sources": ["gain"], "layout": "fragments", "shape": [GAINS]}
+    gain = {
+        **bias,
+        "name": "gain",
+        "sources": ["gain"],
+        "views": [None],
+        "layout": "fragments",
+        "shape": [GAINS],
+    }
     manifest["weights"].append(gain | {"dtype": "bfloat16", "offset": GAIN})
     made.manifest = manifest
     table = np.zeros((WORKERS, 2, 32), np.int32)

@@ -104,7 +104,7 @@ def _program() -> Program:
     segment = {"base": 0, "limit": VOCABULARY, "outer": 2, "stride": 8, "half": 4, "partner": 4}
     weight = {"layout": "rows", "dtype": "float32", "gathered": False, "scale": None, "segments": []}
     manifest: Any = {
-        "format": 4,
+        "format": 5,
         "gpu": None,
         "version": "test",
         "options": {},
@@ -137,14 +137,29 @@ def _program() -> Program:
                 **weight,
                 "name": "w",
                 "sources": ["a.weight", "b.weight"],
+                "views": [None, None],
                 "layout": "tiles",
                 "shape": [VOCABULARY, 2],
                 "offset": 0,
                 "gathered": True,
                 "segments": [segment],
             },
-            {**weight, "name": "bias", "sources": ["bias"], "shape": [VOCABULARY], "offset": BIAS},
-            {**weight, "name": "control", "sources": ["control"], "shape": [2], "offset": CONTROL},
+            {
+                **weight,
+                "name": "bias",
+                "sources": ["bias"],
+                "views": [None],
+                "shape": [VOCABULARY],
+                "offset": BIAS,
+            },
+            {
+                **weight,
+                "name": "control",
+                "sources": ["control"],
+                "views": [None],
+                "shape": [2],
+                "offset": CONTROL,
+            },
         ],
         "buffers": [
             {

@@ -9,14 +9,16 @@ cores) becomes a call; loads, stores, addresses and arithmetic are compiled for 
 from __future__ import annotations
 
 import ctypes
+import functools
 import re
 import subprocess
 from pathlib import Path
 from typing import Any
 
 from fake_cuda import FakeCuda
-from mk.compiler.driver import GPU_THREADS, Lowering
+from mk.compiler.driver import GPU_THREADS, Lowering, kernels_of
 from mk.compiler.options import Options
+from mk.compiler.ptxas import Report
 from mk.compiler.target import find_target
 from mk.ir import Module
 from mk.program import Program
@@ -198,11 +200,14 @@ class GpuMachine:
     def __init__(self, text: str, options: Options, folder: Path) -> None:
         lowering = Lowering(text, options, None)
         lowering.to("llvm")
-        self._library = library(lowering.module.text(locations=False), folder)
+        text_of_kernels = lowering.module.text(locations=False)
+        self._library = library(text_of_kernels, folder)
         assert lowering._plan is not None
         manifest, arrays = lowering._plan
         shared = manifest["arenas"]["scratch"]
-        manifest["gpu"] = {"threads": GPU_THREADS, "shared": shared, "registers": 0, "spills": 0}
+        mains = re.findall(r"@(mk_main\w*)\(%", text_of_kernels)
+        kernels = kernels_of([Report(name=name, registers=0, spills=0) for name in mains], manifest)
+        manifest["gpu"] = {"threads": GPU_THREADS, "shared": shared, "kernels": kernels}
         self.program = Program(manifest, dict(arrays), b"a cubin")
         self._shape = (manifest["target"]["workers"], GPU_THREADS, shared)
         self.seed = 0  # of the order in which threads run
@@ -211,16 +216,16 @@ class GpuMachine:
         pointer, number = ctypes.c_uint64, ctypes.c_int64
         self.cuda = FakeCuda(
             {
-                "mk_main": (self._main, [words]),
+                **{name: (functools.partial(self._main, name), [words]) for name in mains},
                 "mk_pack": (self._library.mk_pack, [pointer] * 4 + [number] * 4),
                 "mk_random": (self._library.mk_random, [pointer, number, number, ctypes.c_float]),
             }
         )
         self.cuda.attributes |= {"sms": self._shape[0], "shared": shared}
 
-    def _main(self, words: list[int]) -> None:
+    def _main(self, name: str, words: list[int]) -> None:
         context = (ctypes.c_uint64 * len(words))(*words)
-        kernel = ctypes.cast(self._library.mk_main, ctypes.c_void_p)
+        kernel = ctypes.cast(self._library[name], ctypes.c_void_p)
         self.seed += 1
         fault = self._library.gpu_launch(kernel, ctypes.addressof(context), *self._shape, self.seed)
         if fault is not None:

@@ -17,7 +17,8 @@ class Shape:
     """The sizes of a Llama; `ratio` query heads share a KV head, `rotary` scales the sines and cosines.
 
     `head_norm`: each head of the queries and keys has a norm before its rotation, as in Qwen3. `experts`: of as many
-    feed-forward layers each token chooses `chosen`, as in Mixtral; 0 for one without a choice.
+    feed-forward layers each token chooses `chosen`, as in Mixtral; 0 for one without a choice. `window`: that of the
+    first layer and every second one after it. `softcap` and `sinks` are those of attention, in all layers.
     """
 
     hidden: int = 48
@@ -33,6 +34,9 @@ class Shape:
     head_norm: bool = False
     experts: int = 0
     chosen: int = 2
+    window: int = 0
+    softcap: float = 0.0
+    sinks: bool = False
 
     @property
     def query(self) -> int:
@@ -95,8 +99,14 @@ class Llama:
         empty, full = self._name(cache), self._name(cache)
         self._lines.append(f"  {empty} = mk.kv_cache {{layer = {layer} : i64}} : {cache}")
         self._append(full, "kv_append", [empty, key, value, "%positions", "%slots"], cache)
-        scale = f"{{scale = {s.head_dim**-0.5!r} : f64}}"
-        heads = self._op("attention", [query, full, "%positions", "%slots"], s.query, scale)
+        window = 0 if layer % 2 else s.window
+        numbers = (
+            f"{{scale = {s.head_dim**-0.5!r} : f64, window = {window} : i64, softcap = {s.softcap!r} : f64}}"
+        )
+        operands = [query, full, "%positions", "%slots"]
+        if s.sinks:
+            operands.append(self._vector(f"{name}.sinks", s.heads * s.ratio, -1.0, 2.0))
+        heads = self._op("attention", operands, s.query, numbers)
         output = self._linear(heads, self._weight(f"{name}.o", s.hidden, s.query), s.hidden)
         return self._op("add", [x, output], s.hidden)
 

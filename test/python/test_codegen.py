@@ -179,6 +179,14 @@ CASES: dict[str, tuple[Shape, dict[str, Any]]] = {
     "experts-v3": (Shape(hidden=45, inner=33, experts=3, chosen=1), {"target": "x86-64-v3"}),
     "experts-v3-bf16": (Shape(hidden=40, inner=9, experts=4, chosen=4),
                         {"target": "x86-64-v3", "dtype": "bfloat16", "workers": 1}),
+    "window": (Shape(window=20), {"workers": 3}),
+    "window-1": (Shape(window=1, head_dim=8), {"dtype": "bfloat16", "split": 16}),
+    "window-of-ranges": (Shape(window=64, heads=1), {"split": 16, "workers": 3}),
+    "window-v3": (Shape(window=33, head_dim=40, ratio=3), {"target": "x86-64-v3", "dtype": "bfloat16"}),
+    "softcap": (Shape(softcap=0.7), {}),
+    "sinks": (Shape(sinks=True), {"workers": 3}),
+    "window-softcap-sinks": (Shape(head_dim=24, ratio=3, window=17, softcap=1.5, sinks=True), {"dtype": "bfloat16"}),
+    "window-softcap-sinks-v3": (Shape(window=40, softcap=0.3, sinks=True, head_norm=True), {"target": "x86-64-v3"}),
     "many-rows": (Shape(layers=1, ratio=1), {"max_tokens": 7, "max_rows": 5, "workers": 1}),
 }  # fmt: skip
 
@@ -232,6 +240,9 @@ def test_a_random_shape_agrees_with_the_interpreter(seed: int) -> None:
         bias=bool(rng.integers(2)),
         head_norm=bool(rng.integers(2)),
         experts=int(rng.integers(2)) * int(rng.integers(2, 12)),
+        window=int(rng.choice([0, rng.integers(1, 100)])),
+        softcap=float(rng.choice([0.0, rng.uniform(0.1, 2.0)])),
+        sinks=bool(rng.integers(2)),
     )
     dtype = str(rng.choice(["float32", "bfloat16"]))
     check(
@@ -242,13 +253,19 @@ def test_a_random_shape_agrees_with_the_interpreter(seed: int) -> None:
     )
 
 
-OTHERS = [("heads", {"head_norm": True}), ("rope", {"head_norm": True}), ("experts", {"experts": 5}),
-          ("narrow", {"experts": 5})]  # fmt: skip
-
-
-@pytest.mark.parametrize(("fusion", "change"), [*((fusion, {}) for fusion in FUSIONS), *OTHERS])
-def test_a_fusion_changes_no_bit(fusion: str, change: dict[str, Any]) -> None:
-    shape = replace(Shape(hidden=45, head_dim=24, inner=51, vocabulary=77, bias=True), **change)
+@pytest.mark.parametrize(
+    ("fusion", "changed"),
+    [
+        *((fusion, {}) for fusion in FUSIONS),
+        ("heads", {"head_norm": True}),
+        ("rope", {"head_norm": True}),
+        ("combine", {"window": 21, "sinks": True}),
+        ("experts", {"experts": 5}),
+        ("narrow", {"experts": 5}),
+    ],
+)
+def test_a_fusion_changes_no_bit(fusion: str, changed: dict[str, Any]) -> None:
+    shape = Shape(hidden=45, head_dim=24, inner=51, vocabulary=77, bias=True, **changed)
     check(shape, options(without=[fusion]))
     # The same arithmetic in another task, and every sum in the same order: the same bits.
     steps = conversation(shape.vocabulary)
@@ -259,12 +276,18 @@ def test_a_fusion_changes_no_bit(fusion: str, change: dict[str, Any]) -> None:
 
 UNEVEN = Shape(hidden=45, head_dim=24, ratio=3, inner=51, vocabulary=77)
 both_types = pytest.mark.parametrize("dtype", STORAGE)
-both_types_and_shapes = pytest.mark.parametrize(
+both_types_and_more = pytest.mark.parametrize(
     ("shape", "dtype"),
-    [(UNEVEN, "float32"), (UNEVEN, "bfloat16"), (replace(UNEVEN, head_norm=True), "bfloat16"),
-     (replace(UNEVEN, experts=7, chosen=3), "bfloat16")],
-    ids=["float32", "bfloat16", "head-norms", "experts"],
-)  # fmt: skip
+    [
+        (UNEVEN, "float32"),
+        (UNEVEN, "bfloat16"),
+        (replace(UNEVEN, head_norm=True), "bfloat16"),
+        (replace(UNEVEN, window=13, softcap=0.7, sinks=True), "float32"),
+        (replace(UNEVEN, window=18, softcap=0.7, sinks=True), "bfloat16"),
+        (replace(UNEVEN, experts=7, chosen=3), "bfloat16"),
+    ],
+    ids=["float32", "bfloat16", "head-norms", "window", "window-bfloat16", "experts"],
+)
 
 
 def chunk(tokens: Array, positions: range, slot: int) -> Step:
@@ -276,7 +299,7 @@ def pieces(total: int, size: int) -> Iterator[range]:
     return (range(begin, min(begin + size, total)) for begin in range(0, total, size))
 
 
-@both_types_and_shapes
+@both_types_and_more
 def test_a_prompt_in_one_chunk_or_token_by_token(shape: Shape, dtype: str) -> None:
     tokens = np.random.default_rng(1).integers(0, shape.vocabulary, 40)
     whole = run(shape, options(dtype=dtype), [chunk(tokens, range(40), 0)])
@@ -285,7 +308,7 @@ def test_a_prompt_in_one_chunk_or_token_by_token(shape: Shape, dtype: str) -> No
         same(whole, [np.concatenate(parts)])
 
 
-@both_types_and_shapes
+@both_types_and_more
 def test_a_token_does_not_see_what_else_is_in_the_step(shape: Shape, dtype: str) -> None:
     steps = conversation(shape.vocabulary)
     steps = [(tokens, positions, slots, np.arange(len(tokens))) for tokens, positions, slots, _ in steps]
@@ -301,7 +324,7 @@ def test_a_token_does_not_see_what_else_is_in_the_step(shape: Shape, dtype: str)
         same(run(shape, options(dtype=dtype), alone), wanted)
 
 
-@both_types_and_shapes
+@both_types_and_more
 def test_the_number_of_workers_changes_no_bit(shape: Shape, dtype: str) -> None:
     steps = conversation(shape.vocabulary)
     one, two, three = (run(shape, options(dtype=dtype, workers=workers), steps) for workers in (1, 2, 3))

@@ -73,12 +73,13 @@ def test_every_verb_and_command_of_the_documents_exists() -> None:
 
 
 NAMED = {
-    "Mistral": ("MistralConfig", {"sliding_window": None}),
+    "Mistral": ("MistralConfig", {"sliding_window": 7}),
     "Qwen2": ("Qwen2Config", {}),
     "Qwen3": ("Qwen3Config", {}),
     "Phi-3": ("Phi3Config", {"pad_token_id": 0}),
     "SmolLM3": ("SmolLM3Config", {"pad_token_id": 0}),
     "OLMo 2": ("Olmo2Config", {}),
+    "OLMo 3": ("Olmo3Config", {"sliding_window": 7, "layer_types": ["sliding_attention"], "pad_token_id": 0}),
 }
 
 

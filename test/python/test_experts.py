@@ -14,7 +14,7 @@ import pytest
 import torch
 from mk.errors import ImportModelError, MkError, WeightError
 from mk.importer import import_model
-from models import tiny_granite_moe, tiny_mixtral, tiny_olmoe, tiny_qwen2_moe, tiny_qwen3_moe
+from models import tiny, tiny_granite_moe, tiny_mixtral, tiny_olmoe, tiny_qwen2_moe, tiny_qwen3_moe
 from test_numerics import HISTORY, Ragged, largest_error, reference, texts, totals
 
 CASES: dict[str, Callable[[], Any]] = {
@@ -232,6 +232,8 @@ def test_other_experts_are_refused_with_their_module() -> None:
         experts._apply_gate = lambda products: gate(products.clamp(max=7.0))
 
     refused(cut_off, "their gate is none of silu")
+    with pytest.raises(ImportModelError, match=r"model\.layers\.0\.mlp\.experts: they have biases"):
+        import_model(tiny("GptOss", num_local_experts=2, num_experts_per_tok=1))
 
 
 def test_other_routers_are_refused_with_their_module() -> None:

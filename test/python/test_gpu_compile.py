@@ -70,8 +70,8 @@ def entry(ptx: str, name: str) -> str:
 # ------------------------------------------------------------------------------------------------------------ the PTX
 
 
-def test_there_are_three_kernels_and_no_function(ptx: str) -> None:
-    assert re.findall(r"\.entry (\w+)", ptx) == ["mk_main", "mk_pack", "mk_random"]
+def test_there_are_four_kernels_and_no_function(ptx: str) -> None:
+    assert re.findall(r"\.entry (\w+)", ptx) == ["mk_main", "mk_main_8", "mk_pack", "mk_random"]
     assert ".func" not in ptx and ".target sm_90a" in ptx
     assert ".maxntid 384" in entry(ptx, "mk_main") and ".maxntid 256" in entry(ptx, "mk_pack")
     assert ".extern .shared .align 1024 .b8 mk_shared[]" in ptx  # its size is that of the launch
@@ -118,8 +118,32 @@ def test_whole_models_assemble(name: str) -> None:
     assert compiled.code.startswith(b"\x7fELF") and b"mk_main" in compiled.code
     launch = compiled.manifest["gpu"]
     assert launch is not None and launch["threads"] == 384 and launch["shared"] <= 232448
-    assert launch["registers"] <= 224
-    assert launch["spills"] <= MOST_SPILLS[name]
+    assert [kernel["tokens"] for kernel in launch["kernels"]] == [8, 16]
+    for kernel, most in zip(launch["kernels"], MOST_SPILLS[name], strict=True):
+        assert kernel["registers"] <= 224 and kernel["spills"] <= most
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        Shape(4096, heads=8, ratio=4, head_dim=128, inner=14336, vocabulary=32000, tied=False, window=1024),
+        replace(TINY, layers=2, head_dim=256, window=100, softcap=50.0),
+        replace(TINY, layers=2, ratio=8, head_dim=64, window=128, sinks=True),
+    ],
+    ids=["Mistral-7B", "heads of 256, capped", "sinks"],
+)
+def test_windows_caps_and_sinks_assemble(shape: Shape) -> None:
+    """The layers with and without a window are two kinds of attention, and two joins of its ranges."""
+    compiled = compile_text(text(shape), gpu())
+    kinds = [kind["kind_class"] for kind in compiled.manifest["kinds"]]
+    assert kinds.count("attend") == 2
+    assert [kind["window"] for kind in compiled.manifest["kinds"] if kind["kind_class"] == "attend"] == [
+        shape.window,
+        0,
+    ]
+    launch = compiled.manifest["gpu"]
+    assert launch is not None and launch["registers"] <= 224
+    assert launch["spills"] <= (5000 if shape.head_dim == 256 else 1100)
 
 
 def test_explain_says_what_the_assembler_says(capsys: pytest.CaptureFixture[str]) -> None:
@@ -129,7 +153,9 @@ def test_explain_says_what_the_assembler_says(capsys: pytest.CaptureFixture[str]
     assert launch is not None
     explain(Program(compiled.manifest, compiled.arrays, compiled.code))
     told = capsys.readouterr().out
-    assert f"{launch['registers']} registers a thread, {launch['spills']} bytes of spills" in told
+    for kernel in launch["kernels"]:
+        assert f"{kernel['name']}, up to {kernel['tokens']} tokens: {kernel['registers']} registers" in told
+        assert f"a thread, {kernel['spills']} bytes of spills" in told
 
 
 @pytest.mark.parametrize("name", MODELS)

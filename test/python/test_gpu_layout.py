@@ -114,12 +114,19 @@ def test_the_packer_writes_the_documented_layout(pack: Callable[..., None], colu
     padded = np.zeros((8, tile_blocks(columns) * 64), np.float32)
     padded[:, :columns] = w
     for tile in range(2):
-        # [K / 64][2 segments of 32][4 rows][4 threads][8 elements]
+        # [K / 64][2 groups][4 rows][4 threads][8 elements]
         tiles = found[tile].reshape(-1, 2, 4, 4, 8)
-        for thread in range(4):
-            elements = [8 * (i // 2) + 2 * thread + i % 2 for i in range(8)]
-            expected = padded[4 * tile : 4 * tile + 4].reshape(4, -1, 2, 32)[..., elements]
-            np.testing.assert_array_equal(tiles[:, :, :, thread], expected.transpose(1, 2, 0, 3))
+        rows = padded[4 * tile : 4 * tile + 4].reshape(4, -1, 64)
+        for group in range(2):
+            for thread in range(4):
+                elements = [
+                    32 * s + 16 * h + 8 * group + 2 * thread + e
+                    for s in range(2)
+                    for h in range(2)
+                    for e in range(2)
+                ]
+                expected = rows[..., elements].swapaxes(0, 1)
+                np.testing.assert_array_equal(tiles[:, group, :, thread], expected)
 
 
 def test_the_packer_scales_columns_before_it_rounds(pack: Callable[..., None]) -> None:
@@ -138,8 +145,10 @@ def test_the_packer_leaves_what_is_not_its_own(pack: Callable[..., None]) -> Non
     )
     rows = stream.reshape(2, 4, 32)
     assert (rows[:, 1] == 0xABCD).all() and (rows[:, 2] == 0).all()
-    ordered = convert.fragments(_bits(w, "bfloat16")).reshape(2, 2, 32)
-    np.testing.assert_array_equal(rows[:, [3, 0]], ordered.swapaxes(0, 1))
+    # The groups of K are bit 3 of a column, the elements of a thread its bits 5, 4 and 0.
+    bits = _bits(w, "bfloat16").reshape(2, 2, 2, 2, 4, 2)  # [row][bit 5][bit 4][bit 3][thread][bit 0]
+    ordered = bits.transpose(3, 0, 4, 1, 2, 5).reshape(2, 2, 32)  # [group][row][thread][element]
+    np.testing.assert_array_equal(rows[:, [3, 0]], ordered)
 
 
 # A warp of 32 threads; g and t as in the figures of mma.m16n8k16 in the PTX manual.
@@ -167,10 +176,9 @@ def _tile_product(x: Array, tile: Array, columns: int) -> Array:
     sums = np.zeros((2, 32, 4))
     for block in range(len(weights)):
         # Blocks that pad the last chunk meet zeros, whatever rows they read.
-        low, high = (min(2 * block + s, columns // 32 - 1) for s in range(2))
-        for k in range(2):
-            a = np.stack([rows[G, s, T, 2 * k + i] for i in range(2) for s in (low, high)], axis=1)
-            sums[k] = _mma(_wide(a), _wide(weights[block, :, 2 * k : 2 * k + 2]), sums[k])
+        for s in range(2):
+            a = rows[G, min(2 * block + s, columns // 32 - 1), T]
+            sums[s] = _mma(_wide(a), _wide(weights[block, :, 2 * s : 2 * s + 2]), sums[s])
     first = (T < 2)[:, None]
     own = sum(np.where(first, c[:, :2], c[:, 2:]) for c in sums)
     total = own + own[LANE ^ 2]
@@ -193,5 +201,5 @@ def test_a_tile_ends_in_zeros(pack: Callable[..., None]) -> None:
     """Columns that are no multiple of 64 end within a block."""
     w = _values(np.random.default_rng(2), 4, 96)
     (tile,) = _packed(pack, w)
-    blocks = _wide(tile).reshape(2, 2, 4, 32)
-    assert (blocks[1, 1] == 0).all() and blocks[1, 0].any()
+    blocks = _wide(tile).reshape(2, 2, 4, 4, 2, 4)  # [block][group][row][thread][segment][element]
+    assert (blocks[1, ..., 1, :] == 0).all() and blocks[1, ..., 0, :].any()

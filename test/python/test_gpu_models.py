@@ -25,13 +25,14 @@ SIZES = {"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 32}
 MODELS: dict[str, Callable[[], Any]] = {
     # Layer norms, biases, learned positions, transposed weights, GELU written out.
     "gpt2": lambda: tiny("GPT2", num_attention_heads=2),
-    # Gains of one plus a weight, a scaled embedding, a gate of GELU, norms that stand alone, a softcap of the logits.
+    # Gains of one plus a weight, a scaled embedding, a gate of GELU, norms that stand alone, windows in one layer of
+    # two, capped scores, capped logits.
     "gemma2": lambda: tiny(
-        "Gemma2",
-        **SIZES,
-        attn_logit_softcapping=None,
-        final_logit_softcapping=4.0,
-        layer_types=["full_attention"] * 2,
+        "Gemma2", **SIZES, sliding_window=20, attn_logit_softcapping=1.5, final_logit_softcapping=4.0
+    ),
+    # Windows in one layer of two, norms of heads, other frequencies in each of them.
+    "gemma3": lambda: tiny(
+        "Gemma3", **SIZES, sliding_window=20, layer_types=["sliding_attention", "full_attention"]
     ),
     # Neighbours of half a head rotated, biases that lie in the order of halves.
     "glm": lambda: tiny("Glm", **SIZES, num_hidden_layers=1),

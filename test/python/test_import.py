@@ -188,17 +188,11 @@ def test_window_comes_from_the_mask(tmp_path: Path) -> None:
 
 
 def test_refusals_name_the_module() -> None:
-    from models import TINY
     from transformers import (
         BloomConfig,
         BloomForCausalLM,
-        GptOssConfig,
-        GptOssForCausalLM,
     )
 
-    sinks = GptOssForCausalLM(GptOssConfig(**{**TINY, "num_local_experts": 2, "num_experts_per_tok": 1}))
-    with pytest.raises(ImportModelError, match=r"model\.layers\.0\.self_attn: .*s_aux"):
-        import_model(sinks)
     with pytest.raises(ImportModelError, match="BloomForCausalLM has its own attention code"):
         import_model(BloomForCausalLM(BloomConfig(hidden_size=32, n_layer=1, n_head=2, vocab_size=64)))
     noncausal = tiny_llama()
@@ -278,14 +272,36 @@ def test_tokens_may_only_meet_in_attention() -> None:
         import_model(model)
 
 
-def test_chunked_mask_is_refused() -> None:
+MASKS = {
+    "chunked": lambda query, key: (key <= query) & (key // 8 == query // 8),
+    "bidirectional": lambda query, key: key >= 0,
+    "with a prefix": lambda query, key: (key <= query) | (key < 12),
+    "dilated": lambda query, key: (key <= query) & ((query - key) % 2 == 0),
+    "a window on both sides": lambda query, key: (key - query).abs() < 5,
+    "without itself": lambda query, key: key < query,
+}
+
+
+@pytest.mark.parametrize("name", MASKS)
+def test_other_masks_are_refused(name: str) -> None:
     from mk.importer.masks import MaskRule
 
-    def chunked(batch: object, head: object, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
-        return (key <= query) & (key // 8 == query // 8)
-
+    rule = MASKS[name]
     with pytest.raises(ImportModelError, match="here: the attention mask is neither"):
-        MaskRule(chunked, 64).window("here")
+        MaskRule(lambda batch, head, query, key: rule(query, key), 64).window("here")
+
+
+def test_a_window_that_no_field_is_named_after_is_found() -> None:
+    """The model has more positions than any window has that is known by its name."""
+    from types import SimpleNamespace
+
+    from mk.importer.masks import mask_rule
+
+    config = SimpleNamespace(max_position_embeddings=20000, sliding_window=None)
+    rule = mask_rule(
+        mask_function=lambda batch, head, query, key: (key <= query) & (key > query - 9000), config=config
+    )
+    assert rule.window("here") == 9000
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import ml_dtypes
@@ -212,13 +213,34 @@ SPLIT = """%p = mk.attend %a, %d, %positions, %slots {{scale = 0.3 : f64, split 
   : (tensor<?x64xf32>, {cache}, tensor<?xi32>, tensor<?xi32>) -> tensor<?x1152xf32>
 %y = mk.combine %p, %positions {{head_dim = 16 : i64, split = 4 : i64, splits = 16 : i64}}
   : (tensor<?x1152xf32>, tensor<?xi32>) -> tensor<?x64xf32>"""
+SINKS = "%sinks = mk.weight @sinks : tensor<4xf32>\n"
+FULL = """%y = mk.attention %a, %d, %positions, %slots, %sinks
+  {{scale = 0.3 : f64, window = 7 : i64, softcap = 0.5 : f64}}
+  : (tensor<?x64xf32>, {cache}, tensor<?xi32>, tensor<?xi32>, tensor<4xf32>) -> tensor<?x64xf32>"""
+FULL_SPLIT = """%p = mk.attend %a, %d, %positions, %slots
+  {{scale = 0.3 : f64, split = 4 : i64, splits = 3 : i64, window = 7 : i64, softcap = 0.5 : f64}}
+  : (tensor<?x64xf32>, {cache}, tensor<?xi32>, tensor<?xi32>) -> tensor<?x216xf32>
+%y = mk.combine %p, %positions, %sinks {{head_dim = 16 : i64, split = 4 : i64, splits = 3 : i64, window = 7 : i64}}
+  : (tensor<?x216xf32>, tensor<?xi32>, tensor<4xf32>) -> tensor<?x64xf32>"""
 
 
 @pytest.mark.parametrize("type", ["f32", "bf16"])
-@pytest.mark.parametrize("tail", [WHOLE, SPLIT], ids=["whole", "split"])
-def test_attention_over_ragged_steps(type: str, tail: str) -> None:
+@pytest.mark.parametrize(
+    ("tail", "window", "softcap", "sinks"),
+    [
+        (WHOLE, 0, 0, None),
+        (SPLIT, 0, 0, None),
+        (SINKS + FULL, 7, 0.5, (0.5, -1, 2, 0)),
+        (SINKS + FULL_SPLIT, 7, 0.5, (0.5, -1, 2, 0)),
+    ],
+    ids=["whole", "split", "window-softcap-sinks", "window-softcap-sinks-split"],
+)
+def test_attention_over_ragged_steps(
+    type: str, tail: str, window: int, softcap: float, sinks: tuple[float, ...] | None
+) -> None:
     stored = bf16 if type == "bf16" else np.asarray
-    interpreter = Interpreter(attention_module(type, tail), {}, max_sequences=4, max_length=64)
+    weights = {} if sinks is None else {"sinks": np.array(sinks, np.float32)}
+    interpreter = Interpreter(attention_module(type, tail), weights, max_sequences=4, max_length=64)
     history: dict[int, list[tuple[Array, Array]]] = {}
     for request in ragged_steps(np.random.default_rng(3), 16, 4, 64):
         _, positions, slots, _ = request
@@ -227,14 +249,15 @@ def test_attention_over_ragged_steps(type: str, tail: str) -> None:
         for n, slot in enumerate(slots):
             history.setdefault(slot, []).append((stored(keys[n]), stored(values[n])))
         for n, (slot, position) in enumerate(zip(slots, positions, strict=True)):
-            past = history[slot][: position + 1]
+            past = history[slot][max(0, position + 1 - window) if window else 0 : position + 1]
             for head in range(4):
                 kv = slice(16 * (head // 2), 16 * (head // 2) + 16)
                 scores = [0.3 * stored(query[n, 16 * head : 16 * head + 16]) @ key[kv] for key, _ in past]
-                weights = np.exp(np.array(scores, np.float64))
-                expected = sum(
-                    w * value[kv] for w, (_, value) in zip(weights / weights.sum(), past, strict=True)
-                )
+                if softcap:
+                    scores = [softcap * math.tanh(score / softcap) for score in scores]
+                shares = np.exp(np.array(scores, np.float64))
+                total = shares.sum() + (0 if sinks is None else math.exp(sinks[head]))
+                expected = sum(w * value[kv] for w, (_, value) in zip(shares / total, past, strict=True))
                 np.testing.assert_allclose(result[n, 16 * head : 16 * head + 16], expected, atol=1e-5)
 
 

@@ -40,6 +40,7 @@ def test_packed_tiles_are_the_layout_of_the_dialect(dtype: str, source_dtype: st
     weight: Any = {
         "name": "w",
         "sources": ["a", "b"],
+        "views": [None, None],
         "layout": "tiles",
         "shape": [56, columns],
         "dtype": dtype,

@@ -319,6 +319,22 @@ def test_the_profile_of_a_run_reads_every_byte_of_the_stream(engine: Engine) -> 
     assert bytes[0] == engine.step_bytes > bytes[1] > 0
 
 
+def test_a_window_is_all_that_attention_reads() -> None:
+    """Of 20 and of 3 positions in two slots: all in the second layer, at most 8 in the first."""
+    shape = Shape(window=8)
+    compiled = compile_text(Llama(shape).text, Options(dtype="float32", max_length=96, trace=True, workers=2))
+    made = Program(compiled.manifest, dict(compiled.arrays), compiled.code)
+    with made.engine(Llama(shape).weights) as engine:
+        engine.step([1] * 23, [*range(20), *range(3)], [1] * 20 + [0] * 3)
+        found = timeline.of(engine)
+    position = shape.heads * 2 * shape.head_dim * 4
+    assert found.steps[0].kv_bytes == (8 + 3 + 20 + 3) * position
+    rows = [
+        row.bytes for row, f in zip(profile(found), found.families, strict=True) if f.kind_class == "attend"
+    ]
+    assert rows == [11 * position, 23 * position]
+
+
 # -------------------------------------------------------------------------------------------------------- the command
 
 

@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,9 +17,9 @@ import numpy as np
 
 from mk import __version__
 from mk.compiler.extract import extract
-from mk.compiler.manifest import Gpu, Manifest
+from mk.compiler.manifest import Gpu, Kernel, Manifest
 from mk.compiler.options import Options
-from mk.compiler.ptxas import assemble
+from mk.compiler.ptxas import Report, assemble
 from mk.compiler.table import table_text
 from mk.compiler.target import Target, find_target, with_attribute
 from mk.errors import CompileError
@@ -65,6 +67,16 @@ def lower_text(
     lowering = Lowering(text, options or Options(), dump)
     lowering.to(to)
     return lowering.module
+
+
+def kernels_of(reports: Sequence[Report], manifest: Manifest) -> list[Kernel]:
+    """The kernels that run the table: the entry, and those for fewer tokens, whose names end in their number."""
+    found = []
+    for report in reports:
+        few = re.fullmatch(rf"{manifest['entry']}(?:_(\d+))?", report["name"])
+        if few:
+            found.append(Kernel(tokens=int(few[1] or manifest["sizes"]["max_tokens"]), **report))
+    return sorted(found, key=lambda kernel: kernel["tokens"])
 
 
 class Lowering:
@@ -117,8 +129,12 @@ class Lowering:
         began = time.perf_counter()
         code = self.module.emit_object(self.target.cpu, self.target.llvm_features)
         if self.target.kind == "gpu":
-            cubin, report = assemble(code.decode(), self.target.cpu)
-            manifest["gpu"] = Gpu(threads=GPU_THREADS, shared=manifest["arenas"]["scratch"], **report)
+            cubin, reports = assemble(code.decode(), self.target.cpu)
+            manifest["gpu"] = Gpu(
+                threads=GPU_THREADS,
+                shared=manifest["arenas"]["scratch"],
+                kernels=kernels_of(reports, manifest),
+            )
             self.seconds["code"] = time.perf_counter() - began
             return Compiled(manifest, arrays, cubin, self.seconds)
         library, messages = native.link_object(code)

@@ -22,7 +22,7 @@ those of the symbols in the `mk_task` dump, without the `@`.
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from mk.view import View
 
@@ -41,13 +41,21 @@ class Target(TypedDict):
     bandwidth: int  # GB/s, an estimate
 
 
+class Kernel(TypedDict):
+    """A kernel that runs the table, and what ptxas says of it."""
+
+    name: str
+    tokens: int  # the most of a step
+    registers: int  # of a thread
+    spills: int  # bytes of registers that a thread keeps in memory
+
+
 class Gpu(TypedDict):
-    """How the kernel is launched, and what ptxas says of it."""
+    """How a kernel is launched. Of `kernels`, in ascending order of `tokens`, the first that takes a step's is."""
 
     threads: int  # of a CTA
     shared: int  # bytes of dynamic shared memory of a CTA
-    registers: int  # of a thread
-    spills: int  # bytes of registers that a thread keeps in memory
+    kernels: list[Kernel]
 
 
 class Sizes(TypedDict):
@@ -156,6 +164,7 @@ class Kind(TypedDict):
     domain: str
     units: int
     matrices: int  # how many of its weight a row needs: the experts that it chooses; 1 without experts
+    window: NotRequired[int]  # of the class "attend": positions that a token sees at most, 0: all
 
 
 class Family(TypedDict):

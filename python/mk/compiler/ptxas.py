@@ -17,8 +17,9 @@ from mk.errors import CompileError
 
 
 class Report(TypedDict):
-    """What ptxas says of `mk_main`: registers of a thread, and bytes that it keeps in memory for want of more."""
+    """What ptxas says of a kernel: registers of a thread, and bytes that it keeps in memory for want of more."""
 
+    name: str
     registers: int
     spills: int
 
@@ -37,8 +38,8 @@ def find_ptxas() -> Path:
     raise CompileError("no ptxas to assemble code for a gpu: pip install nvidia-cuda-nvcc")
 
 
-def assemble(ptx: str, architecture: str) -> tuple[bytes, Report]:
-    """The cubin of a program's PTX for an architecture such as "sm_90a", and the report on its kernel."""
+def assemble(ptx: str, architecture: str) -> tuple[bytes, list[Report]]:
+    """The cubin of a program's PTX for an architecture such as "sm_90a", and the reports on its kernels."""
     with tempfile.TemporaryDirectory(prefix="mk-ptxas-") as folder:
         source, target = Path(folder) / "program.ptx", Path(folder) / "program.cubin"
         source.write_text(ptx)
@@ -47,13 +48,19 @@ def assemble(ptx: str, architecture: str) -> tuple[bytes, Report]:
         if run.returncode:
             said = " ".join((run.stderr or run.stdout).replace(f"ptxas {source}", "").split())
             raise CompileError(f"ptxas refuses the generated code: {said[:600].removeprefix(', ')}")
-        return target.read_bytes(), _report(run.stderr)
+        return target.read_bytes(), _reports(run.stderr)
 
 
-def _report(text: str) -> Report:
-    part = text.partition("Compiling entry function 'mk_main'")[2].partition("Compiling entry function")[0]
-    spills = re.search(r"(\d+) bytes spill stores, (\d+) bytes spill loads", part)
-    registers = re.search(r"Used (\d+) registers", part)
-    if not spills or not registers:
-        raise CompileError(f"ptxas did not report on the kernel: {text.strip()[:600]}")
-    return Report(registers=int(registers[1]), spills=int(spills[1]) + int(spills[2]))
+def _reports(text: str) -> list[Report]:
+    found = []
+    for part in text.split("Compiling entry function '")[1:]:
+        spills = re.search(r"(\d+) bytes spill stores, (\d+) bytes spill loads", part)
+        registers = re.search(r"Used (\d+) registers", part)
+        if spills and registers:
+            name = part.partition("'")[0]
+            found.append(
+                Report(name=name, registers=int(registers[1]), spills=int(spills[1]) + int(spills[2]))
+            )
+    if not found:
+        raise CompileError(f"ptxas did not report on the kernels: {text.strip()[:600]}")
+    return found

@@ -5,7 +5,7 @@
 The exported graph holds no KV cache: the operator names its cache by the layer index, and the tokens it
 receives are ragged (each has a position and a slot). What it means is: append k and v to the layer's
 cache at (slot, position), then let every query attend to the entries of its own slot at positions
-`max(0, p - window + 1) .. p`.
+`max(0, p - window + 1) .. p`, perhaps with capped scores and with a sink for each head.
 """
 
 from __future__ import annotations
@@ -96,8 +96,9 @@ def register() -> None:
         scale: float,
         window: int,
         softcap: float,
+        sinks: torch.Tensor | None,
     ) -> torch.Tensor:
-        """q [1,H,N,D], k [1,KH,N,D], v [1,KH,N,Dv], positions and slots int64 [N] -> [1,N,H,Dv].
+        """q [1,H,N,D], k [1,KH,N,D], v [1,KH,N,Dv], positions and slots int64 [N], sinks [H] -> [1,N,H,Dv].
 
         The eager meaning without a cache: only the given tokens see each other. `window` 0 and `softcap` 0.0 mean none.
         """
@@ -111,13 +112,16 @@ def register() -> None:
         if window:
             seen &= distance < window
         scores = scores.masked_fill(~seen, float("-inf"))
-        weights = torch.softmax(scores, -1, dtype=torch.float32).to(q.dtype)
+        if sinks is not None:
+            column = sinks.view(1, -1, 1, 1).expand(scores.shape[0], -1, scores.shape[2], 1)
+            scores = torch.cat([scores, column], -1)
+        weights = torch.softmax(scores, -1, dtype=torch.float32).to(q.dtype)[..., : k.shape[2]]
         return torch.matmul(weights, v).transpose(1, 2).contiguous()
 
     # Annotations are strings in this file; the operator's schema is therefore spelled out.
     schema = (
         "(Tensor q, Tensor k, Tensor v, Tensor positions, Tensor slots, int layer, float scale, int window, "
-        "float softcap) -> Tensor"
+        "float softcap, Tensor? sinks) -> Tensor"
     )
     operator = torch.library.custom_op("mk::attention", reference, mutates_args=(), schema=schema)
 
@@ -132,6 +136,7 @@ def register() -> None:
         scale: float,
         window: int,
         softcap: float,
+        sinks: Any,
     ) -> Any:
         return q.new_empty(q.shape[0], q.shape[2], q.shape[1], v.shape[3])
 
@@ -149,6 +154,7 @@ def _forward(
     dropout: float = 0.0,
     sliding_window: Any = None,
     softcap: Any = None,
+    s_aux: Any = None,
     is_causal: Any = None,
     **extra: Any,
 ) -> tuple[Any, None]:
@@ -177,6 +183,8 @@ def _forward(
         if window and masked != window:
             raise refuse(f"the mask has window {masked} but the layer says {window}")
         window = masked
+    elif window:
+        raise refuse(f"the layer says that it has a window of {window} but is given no mask")
     elif attention_mask is not None:
         raise refuse("it is given its own attention mask")
     layer = getattr(module, "layer_idx", None)
@@ -192,10 +200,20 @@ def _forward(
         float(scaling),
         window,
         float(softcap or 0.0),
+        s_aux is not None,
         where,
     )
     _active.found[int(layer)] = facts
     result = torch.ops.mk.attention(
-        query, key, value, _active.positions, _active.slots, int(layer), facts.scale, window, facts.softcap
+        query,
+        key,
+        value,
+        _active.positions,
+        _active.slots,
+        int(layer),
+        facts.scale,
+        window,
+        facts.softcap,
+        s_aux,
     )
     return result, None

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 class AttentionFacts:
     """One attention operator: numbers of heads, their sizes in elements, and what the operator was called with.
 
-    `window` is in tokens, 0 means no window; `softcap` 0.0 means none; `module` is the module path.
+    `window` is in tokens, 0 means no window; `softcap` 0.0 means none; `sinks`: each head has one more score that only
+    adds to its denominator; `module` is the module path.
     """
 
     heads: int
@@ -27,6 +28,7 @@ class AttentionFacts:
     scale: float
     window: int
     softcap: float
+    sinks: bool
     module: str
 
 
@@ -65,8 +67,8 @@ class ImportedModel:
     every argument carries `mk.kind` and `mk.name`. `constants` are the values of arguments of kind "buffer" and
     "constant" by `mk.name`; one whose value depends on the length of a sequence also has `NAME@LIMIT`, its value for
     sequences of more than LIMIT tokens. `parameters` has canonical names only; `tied` maps every other name of a
-    parameter to its canonical one, `parts` those that files may have in parts to their names. `weights` is None if the model was
-    given without values.
+    parameter to its canonical one, `parts` those that files may have in parts to their names. `weights` is None if the
+    model was given without values.
     """
 
     text: str

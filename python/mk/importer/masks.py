@@ -9,14 +9,30 @@ from typing import Any
 
 from mk.errors import ImportModelError
 
+LARGEST_PROBE = 1 << 22  # positions: a few milliseconds each
+
+
+class MaskUsed(AttributeError):
+    """A model computes with a mask outside of the attention interface, which only then knows what it means."""
+
 
 class MaskRule:
     """Stands where HF expects a mask tensor, so that each layer's attention learns which mask it was given."""
 
-    def __init__(self, allowed: Callable[..., Any], limit: int) -> None:
+    def __init__(self, allowed: Callable[..., Any] | None, limit: int) -> None:
+        """`allowed`: None if the model has made a padding mask of its own. `limit`: positions to ask about."""
         self._allowed = allowed
         self._limit = limit
         self._window: int | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        raise MaskUsed("the model computes with its attention mask instead of handing it to the attention")
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.__getattr__("__getitem__")
+
+    def __radd__(self, other: Any) -> Any:
+        return self.__getattr__("__radd__")
 
     def window(self, where: str) -> int:
         """The window in tokens (0: every earlier position is visible).
@@ -31,13 +47,19 @@ class MaskRule:
         import torch
         from torch.utils._python_dispatch import _disable_current_modes
 
+        allowed = self._allowed
+        if allowed is None:
+            raise ImportModelError(
+                f"{where}: is given a padding mask of the model's own; mk cannot compile it"
+            )
+
         with _disable_current_modes():  # the answers are facts about the model, not operators of its graph
             first, zero = torch.arange(self._limit), torch.zeros((), dtype=torch.int64)
 
             def visible(position: int) -> torch.Tensor:
                 query = torch.full_like(first, position)
                 try:
-                    seen = torch.as_tensor(self._allowed(zero, zero, query, first)).expand(first.shape)
+                    seen = torch.as_tensor(allowed(zero, zero, query, first)).expand(first.shape)
                     bool(seen.any())  # fails if the rule holds a tensor of the graph, which has no value yet
                     return seen
                 except Exception as error:  # the rule is the model's code and may need more than positions
@@ -64,18 +86,23 @@ def mask_rule(
     config: Any = None,
     **kwargs: Any,
 ) -> MaskRule:
-    """HF's mask interface: keeps the mask's rule instead of building a tensor.
-
-    Raises ImportModelError if the model computes a padding mask of its own.
-    """
+    """HF's mask interface: keeps the mask's rule instead of building a tensor."""
     from transformers.masking_utils import causal_mask_function
 
     if attention_mask is not None:
-        raise ImportModelError(
-            "the model passes a padding mask of its own to its attention; mk cannot compile it"
-        )
-    limit = 1 << 12
-    for name, size in vars(config).items():  # the probe must reach beyond any window to see that there is one
+        return MaskRule(None, 0)
+    return MaskRule(mask_function or causal_mask_function, _probe_limit(config))
+
+
+def _probe_limit(config: Any) -> int:
+    """Positions that are asked about: beyond any window or chunk, to see that there is one, and all that the model has.
+
+    What begins only behind the last position of the model is as good as nothing.
+    """
+    sizes = [1 << 12]
+    for name, size in vars(config).items():
         if isinstance(size, int) and ("window" in name or "chunk" in name):
-            limit = max(limit, 2 * size + 8)
-    return MaskRule(mask_function or causal_mask_function, limit)
+            sizes.append(2 * size + 8)
+        elif isinstance(size, int) and name == "max_position_embeddings":
+            sizes.append(size)
+    return min(max(sizes), LARGEST_PROBE)

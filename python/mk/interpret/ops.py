@@ -245,24 +245,38 @@ def kv_append(step: Step, op: Operation, operands: list[Any], above: Environment
     return [grown]
 
 
-def _scores(query: Array, cache: Cache, slot: int, position: int, scale: float) -> tuple[Array, Array]:
-    """One token's scaled scores [heads, positions] and, head by head, the values [heads, positions, head_dim]."""
-    keys, values = cache.upto(slot, position)
+def _first_seen(op: Operation, position: int) -> int:
+    """The first position that the attention of a token reaches."""
+    window = op.attributes.get("window", 0)
+    return max(0, int(position) - window + 1) if window else 0
+
+
+def _scores(op: Operation, query: Array, cache: Cache, slot: int, position: int) -> tuple[Array, Array]:
+    """One token's scores [heads, positions] and, head by head, the values [heads, positions, head_dim].
+
+    The positions are those that it sees.
+    """
+    keys, values = (array[_first_seen(op, position) :] for array in cache.upto(slot, position))
     heads = query.reshape(-1, keys.shape[2])
     shared = len(heads) // keys.shape[1]  # query heads that share a key head
     keys, values = (np.repeat(array, shared, axis=1).transpose(1, 0, 2) for array in (keys, values))
     rounded = _round(heads, cache.keys.dtype)
-    return np.einsum("hd,hpd->hp", rounded, keys) * np.float32(scale), values
+    scores = np.einsum("hd,hpd->hp", rounded, keys) * np.float32(op.attributes["scale"])
+    if softcap := np.float32(op.attributes.get("softcap", 0.0)):
+        scores = np.tanh(scores / softcap) * softcap
+    return scores, values
 
 
 @meaning("mk.attention")
 def attention(step: Step, op: Operation, operands: list[Any], above: Environment) -> Sequence[Runtime]:
-    query, cache, positions, slots = operands
+    query, cache, positions, slots, *sinks = operands
     result = np.empty_like(query)
     for n in range(len(query)):
-        scores, values = _scores(query[n], cache, slots[n], positions[n], op.attributes["scale"])
-        weights = np.exp(scores - scores.max(axis=1, keepdims=True))
-        result[n] = np.einsum("hp,hpd->hd", weights / weights.sum(axis=1, keepdims=True), values).reshape(-1)
+        scores, values = _scores(op, query[n], cache, slots[n], positions[n])
+        logits = np.concatenate([scores, *(sink[:, None] for sink in sinks)], axis=1)
+        weights = np.exp(logits - logits.max(axis=1, keepdims=True))
+        weights = (weights / weights.sum(axis=1, keepdims=True))[:, : scores.shape[1]]
+        result[n] = np.einsum("hp,hpd->hd", weights, values).reshape(-1)
     return [result]
 
 
@@ -273,9 +287,11 @@ def attend(step: Step, op: Operation, operands: list[Any], above: Environment) -
     # NaN marks what is unspecified: whoever reads it shows it.
     result = np.full((len(query), query.shape[1] // head_dim, splits, head_dim + 2), np.nan, np.float32)
     for n in range(len(query)):
-        scores, values = _scores(query[n], cache, slots[n], positions[n], op.attributes["scale"])
-        for r in range(positions[n] // split + 1):
-            cut = slice(r * split, (r + 1) * split)
+        scores, values = _scores(op, query[n], cache, slots[n], positions[n])
+        begin = _first_seen(op, positions[n])
+        for r in range(positions[n] // split - begin // split + 1):
+            low = (begin // split + r) * split - begin
+            cut = slice(max(0, low), low + split)
             largest = scores[:, cut].max(axis=1)
             weights = np.exp(scores[:, cut] - largest[:, None])
             result[n, :, r, :head_dim] = np.einsum("hp,hpd->hd", weights, values[:, cut])
@@ -286,14 +302,19 @@ def attend(step: Step, op: Operation, operands: list[Any], above: Environment) -
 
 @meaning("mk.combine")
 def combine(step: Step, op: Operation, operands: list[Any], above: Environment) -> Sequence[Runtime]:
-    partials, positions = operands
+    partials, positions, *sinks = operands
     split, splits, head_dim = (op.attributes[name] for name in ("split", "splits", "head_dim"))
     parts = partials.reshape(len(partials), -1, splits, head_dim + 2)
     result = np.empty((len(partials), parts.shape[1], head_dim), np.float32)
     for n in range(len(partials)):
-        ranges = parts[n, :, : positions[n] // split + 1]
-        factors = np.exp(ranges[..., head_dim] - ranges[..., head_dim].max(axis=1, keepdims=True))
+        ranges = parts[n, :, : positions[n] // split - _first_seen(op, positions[n]) // split + 1]
+        largest = ranges[..., head_dim].max(axis=1)
+        for sink in sinks:
+            largest = np.maximum(largest, sink)
+        factors = np.exp(ranges[..., head_dim] - largest[:, None])
         total = (factors * ranges[..., head_dim + 1]).sum(axis=1)
+        for sink in sinks:
+            total = total + np.exp(sink - largest)
         result[n] = (factors[..., None] * ranges[..., :head_dim]).sum(axis=1) / total[:, None]
     return [result.reshape(len(partials), -1)]
 

@@ -31,15 +31,19 @@ class Times:
       a CPU). All 0 where the table has no instruction. The clock is the GPU's, or the monotonic one of Linux;
     * `first`: the number of the oldest step, counted since the engine was made;
     * `tokens`, `rows`: int64 [steps], tokens and rows of logits of each step;
-    * `context`: int64 [steps], positions of the KV cache that its attention looks at: in each slot that the step has
-      tokens of, all up to the last one.
+    * `contexts`: for each step, positions in each slot that the step has tokens of: all up to the last one.
     """
 
     stamps: Array
     first: int
     tokens: Array
     rows: Array
-    context: Array
+    contexts: tuple[tuple[int, ...], ...]
+
+    @property
+    def context(self) -> Array:
+        """int64 [steps]: positions of the KV cache in all slots of the step together."""
+        return np.array([sum(lengths) for lengths in self.contexts], np.int64)
 
 
 @dataclass(frozen=True)
@@ -52,13 +56,13 @@ class _Run:
     slots: Array
     rows: Array
 
-    def sizes(self, step: int) -> tuple[int, int, int]:
-        """Tokens, rows and context of one of its steps: after the first each row has the token drawn last."""
+    def sizes(self, step: int) -> tuple[int, int, tuple[int, ...]]:
+        """Tokens, rows and contexts of one of its steps: after the first each row has the token drawn last."""
         later = step - self.first
         chosen = self.rows if later else slice(None)
         positions, slots = self.positions[chosen] + later, self.slots[chosen]
-        context = sum(int(positions[slots == slot].max()) + 1 for slot in np.unique(slots))
-        return len(positions), len(self.rows), context
+        contexts = tuple(int(positions[slots == slot].max()) + 1 for slot in np.unique(slots))
+        return len(positions), len(self.rows), contexts
 
 
 class Recorder:
@@ -103,5 +107,6 @@ class Recorder:
                 [np.where(exists, clock(stamps[..., :STAMPS]), 0), stamps[..., STAMPS:]], -1
             )
         sizes = [next(run for run in reversed(self._runs) if run.first <= step).sizes(step) for step in steps]
-        tokens, rows, context = np.array(sizes, np.int64).reshape(-1, 3).T
-        return Times(np.ascontiguousarray(stamps), steps.start, tokens, rows, context)
+        tokens, rows = (np.array([size[i] for size in sizes], np.int64) for i in (0, 1))
+        contexts = tuple(size[2] for size in sizes)
+        return Times(np.ascontiguousarray(stamps), steps.start, tokens, rows, contexts)

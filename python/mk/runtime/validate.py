@@ -19,9 +19,11 @@ from mk.runtime.gpu.check import BLOCK_BYTES, check_gpu_manifest, tile_blocks
 from mk.runtime.native import ALIGNMENT, library
 from mk.runtime.packing import ELEMENT_BYTES
 from mk.runtime.request import DTYPES, REQUIRED
+from mk.view import row_numbers
 
 if TYPE_CHECKING:
     from mk.compiler.manifest import Manifest, Target
+    from mk.view import View
 
 SIZES: tuple[Literal["max_tokens", "max_rows", "max_sequences", "max_length", "slot_pages", "page"], ...] = (
     "max_tokens",
@@ -31,7 +33,7 @@ SIZES: tuple[Literal["max_tokens", "max_rows", "max_sequences", "max_length", "s
     "slot_pages",
     "page",
 )
-FORMAT = 4  # of the manifests that this runtime reads
+FORMAT = 5  # of the manifests that this runtime reads
 ONLY_WAITS = -2  # the kind of an instruction without a body, for waits that the next has no room for
 
 # LLVM's name of a feature, where Linux's is not the same without its underscores and dots.
@@ -199,6 +201,11 @@ def _check_weights(manifest: Manifest, arrays: Mapping[str, np.ndarray[Any, Any]
             scale is None or gains.get(scale) == weight["shape"][-1:],
             f"the scale of {weight['name']} is no vector for its columns",
         )
+        views = weight["views"]
+        _check(
+            len(views) == len(weight["sources"]) and all(view is None or _is_view(view) for view in views),
+            f"the views of the sources of {weight['name']}",
+        )
         *rows, columns = weight["shape"]
         _check(weight["layout"] != "fragments" or on_gpu, f"the layout of {weight['name']}")
         size = (
@@ -225,6 +232,12 @@ def _check_weights(manifest: Manifest, arrays: Mapping[str, np.ndarray[Any, Any]
                 offset is not None and offset >= 0 and offset + size <= arenas["params"],
                 f"{weight['name']} lies outside the parameters",
             )
+
+
+def _is_view(view: View) -> bool:
+    rows = row_numbers(view)
+    last = view["shape"][1 if view["transposed"] else 0]
+    return len(view["shape"]) in (1, 2) and rows.size > 0 and rows.min() >= 0 and int(rows.max()) < last
 
 
 def _check_logits(manifest: Manifest) -> None:

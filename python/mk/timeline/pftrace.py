@@ -23,7 +23,7 @@ from mk.timeline.timeline import TASK, Family, Step, Timeline
 
 _ROOT, _STEPS, _WORKERS = 1, 2, 16  # uuids of tracks; worker w has _WORKERS + w
 _SEQUENCE = 1
-_FORMAT = "mk timeline 1"
+_FORMAT = "mk timeline 2"
 
 
 def proto() -> Any:
@@ -76,7 +76,12 @@ class _Writer:
         # A worker may begin a step while the one that has published it notes its last time.
         ends = [min(end, begin) for (_, end), (begin, _) in pairwise(spans)] + [spans[-1][1]]
         for step, (begin, _), end in zip(timeline.steps, spans, ends, strict=True):
-            facts = {"step": step.number, "tokens": step.tokens, "kv_bytes": step.kv_bytes}
+            facts: dict[str, int | str] = {
+                "step": step.number,
+                "tokens": step.tokens,
+                "kv_bytes": step.kv_bytes,
+                "contexts": " ".join(map(str, step.contexts)),
+            }
             self._begin(_STEPS, begin, "step", f"step {step.number}", **facts)
             self._end(_STEPS, end)
         self._end(_STEPS, spans[-1][1])
@@ -99,6 +104,7 @@ class _Writer:
                 continue
             facts = {
                 "kind": family.kind, "class": family.kind_class, "module": family.module,
+                "window": family.window,
                 "begin": task["begin"], "end": task["end"], "weight_bytes": task["weight_bytes"],
                 "body_ns": task["body_end"] - task["body_begin"], "ring_wait_ns": task["ring"],
                 "wait_ns": task["body_begin"] - task["wait_begin"],
@@ -203,7 +209,15 @@ def _timeline(slices: list[_Slice]) -> Timeline:
     (whole,) = by["program"]
     if whole.facts["format"] != _FORMAT:
         raise ValueError(whole.facts["format"])
-    steps = [Step(s.facts["step"], s.facts["tokens"], s.facts["kv_bytes"]) for s in by["step"]]
+    steps = [
+        Step(
+            s.facts["step"],
+            s.facts["tokens"],
+            s.facts["kv_bytes"],
+            tuple(map(int, s.facts["contexts"].split())),
+        )
+        for s in by["step"]
+    ]
     place = {step.number: i for i, step in enumerate(steps)}
     families: dict[int, Family] = {}
     events: dict[tuple[int, int], str] = {}
@@ -226,7 +240,9 @@ def _timeline(slices: list[_Slice]) -> Timeline:
         body_end = s.begin + facts["body_ns"]
         rows.append((*key, facts["begin"], facts["end"], True, facts["weight_bytes"], s.begin - facts["wait_ns"],
                      s.begin, body_end, s.end, facts["ring_wait_ns"]))  # fmt: skip
-        families[facts["family"]] = Family(facts["for"], facts["kind"], facts["class"], facts["module"])
+        families[facts["family"]] = Family(
+            facts["for"], facts["kind"], facts["class"], facts["module"], facts["window"]
+        )
     tasks = np.array(rows, TASK)
     tasks.sort(order=["step", "worker", "instruction"])
     workers, ceiling = whole.facts["workers"], whole.facts["ceiling"]

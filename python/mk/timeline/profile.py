@@ -94,8 +94,11 @@ def _of_step(timeline: Timeline, step: int) -> np.ndarray[Any, Any]:
     def summed(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         return np.bincount(family, values, count)
 
-    attends = np.array([f.kind_class == "attend" for f in families])
-    bytes = summed(tasks["weight_bytes"]) + attends * (timeline.steps[step].kv_bytes / max(attends.sum(), 1))
+    contexts = timeline.steps[step].contexts or (1,)
+    seen = np.array(
+        [(f.kind_class == "attend") * sum(min(n, f.window or n) for n in contexts) for f in families]
+    )
+    bytes = summed(tasks["weight_bytes"]) + seen * (timeline.steps[step].kv_bytes / max(seen.sum(), 1))
     ran = tasks[tasks["body"]]
     begin, end = np.full(count, np.iinfo(np.int64).max), np.full(count, np.iinfo(np.int64).min)
     np.minimum.at(begin, ran["family"], ran["body_begin"])

@@ -14,7 +14,7 @@ import numpy as np
 
 from mk.errors import InputError
 from mk.measure import read_ceiling
-from mk.report import kv_bytes, tile_bytes
+from mk.report import attended_bytes, tile_bytes
 
 if TYPE_CHECKING:
     from mk.compiler.manifest import Manifest
@@ -38,22 +38,24 @@ TASK = np.dtype(
 
 @dataclass(frozen=True)
 class Family:
-    """All tasks of an operator: `kind` and `kind_class` as in the manifest, the model's `module` path."""
+    """All tasks of an operator: `kind`, `kind_class` and `window` as in the manifest, the model's `module` path."""
 
     name: str
     kind: str
     kind_class: str
     module: str
+    window: int = 0
 
 
 @dataclass(frozen=True)
 class Step:
     """`number` since the engine was made, its `tokens`, and the `kv_bytes` of the cache that its attention looks at,
-    each position of a slot once."""
+    each position of a slot once: of the last positions of each of its `contexts`, as many as a window has."""
 
     number: int
     tokens: int
     kv_bytes: int
+    contexts: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -117,12 +119,13 @@ def collect(program: Program, times: Times, ceiling: float) -> Timeline:
         raise InputError("there are no times: no step has run")
     kinds = {kind["name"]: kind for kind in manifest["kinds"]}
     families = [
-        Family(family["name"], family["kind"], kinds[family["kind"]]["kind_class"], family["module"])
+        Family(family["name"], kind["name"], kind["kind_class"], family["module"], kind.get("window", 0))
         for family in manifest["families"]
+        for kind in [kinds[family["kind"]]]
     ]
     steps = [
-        Step(times.first + i, tokens, context * kv_bytes(manifest))
-        for i, (tokens, context) in enumerate(zip(times.tokens.tolist(), times.context.tolist(), strict=True))
+        Step(times.first + i, tokens, round(sum(attended_bytes(manifest, n) for n in contexts)), contexts)
+        for i, (tokens, contexts) in enumerate(zip(times.tokens.tolist(), times.contexts, strict=True))
     ]
     return Timeline(
         f"{program.facts.name or 'model'} for {target['kind']} {target['cpu']}",

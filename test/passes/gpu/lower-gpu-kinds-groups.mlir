@@ -1,7 +1,7 @@
 // RUN: mk-opt %s --mk-lower-gpu-kinds --canonicalize --cse | FileCheck %s
 
-// Tests that a step of up to 16 tokens has two bodies: one multiplies a tile with one group of eight tokens, the other with
-// two. A product on rows of logits brings nothing and does nothing when there are none.
+// Tests that a product of up to 16 tokens has two bodies: one multiplies a tile with two groups of eight tokens, the other,
+// for steps of at most eight, with one. A product on rows of logits does nothing when there are none.
 
 module attributes {mk.target = #mk.target<kind = "gpu", features = "sm_90a", workers = 2, lanes = 2, bandwidth = 3150, shared = 65536, in_flight = 32768>, mk.options = #mk.options<max_tokens = 16, max_rows = 8, max_sequences = 4, max_length = 64, page = 16, split = 32>} {
 mk_task.program @step {
@@ -24,14 +24,13 @@ mk_task.program @step {
   mk_task.family @b kind(@head) [@r, @w] -> [@logits]
 }
 }
-// CHECK-LABEL: func.func private @linear
-// CHECK-SAME: index, %[[N:[a-z0-9]+]]: index, %{{[a-z0-9]+}}: index, %{{[a-z0-9]+}}: i32,
-// CHECK: %[[FEW:.*]] = arith.cmpi ule, %[[N]], %c8
-// CHECK: scf.if %[[FEW]]
-// CHECK: memref<2x8x8x8x2xvector<2xf32>, 3>
-// CHECK: else
+// CHECK-LABEL: func.func private @linear(
+// CHECK-NOT: memref<2x8x8x8x2xvector<2xf32>, 3>
 // CHECK: memref<2x4x8x16x2xvector<2xf32>, 3>
-// CHECK-LABEL: func.func private @head
+// CHECK-LABEL: func.func private @linear.8(
+// CHECK-NOT: memref<2x4x8x16x2xvector<2xf32>, 3>
+// CHECK: memref<2x8x8x8x2xvector<2xf32>, 3>
+// CHECK-LABEL: func.func private @head(
 // CHECK-SAME: %[[M:[a-z0-9]+]]: index, %[[SLOT:[a-z0-9]+]]: i32, %[[P:[a-z0-9]+]]: i32, %[[U:[a-z0-9]+]]: i32)
 // CHECK: %[[COUNT:.*]] = arith.index_cast %[[M]]
 // CHECK: %[[NONE:.*]] = arith.cmpi eq, %[[COUNT]], %c0_i32

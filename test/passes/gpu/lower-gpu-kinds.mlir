@@ -1,8 +1,8 @@
 // RUN: mk-opt %s --mk-lower-gpu-kinds --canonicalize --cse | FileCheck %s
 
-// Tests a product: each thread loads its fragments of the rows once, before the loop over tiles; of a tile that has landed it
-// reads its fragments, gives the slot back, and multiplies, two products a block; behind one barrier the sums of the eight
-// warps are added in ascending order, a column a thread.
+// Tests a product: each thread loads its fragments of the rows once, before the loop over tiles; of two tiles that have landed
+// it reads its fragments, gives the slots back, and multiplies, two products a block; behind one barrier the sums of the
+// eight warps are added in ascending order, a column a thread.
 
 module attributes {mk.target = #mk.target<kind = "gpu", features = "sm_90a", workers = 2, lanes = 2, bandwidth = 3150, shared = 65536, in_flight = 32768>, mk.options = #mk.options<max_tokens = 8, max_rows = 8, max_sequences = 4, max_length = 64, page = 16, split = 32>} {
 mk_task.program @step {
@@ -26,10 +26,10 @@ mk_task.program @step {
 // CHECK-COUNT-16: memref.load %[[X]]
 // CHECK: scf.for {{.*}} iter_args(%[[S:.*]] = %[[SLOT]], %[[P:.*]] = %[[PARITY]], %[[U:.*]] = %[[USED]],
 // CHECK-NOT: memref.load %[[X]]
-// CHECK: mk_cta.ring_await
-// CHECK-COUNT-4: mk_cta.fragment
-// CHECK: mk_cta.ring_release
-// CHECK-COUNT-8: mk_cta.mma
+// CHECK-COUNT-2: mk_cta.ring_await
+// CHECK-COUNT-8: mk_cta.fragment
+// CHECK-COUNT-2: mk_cta.ring_release
+// CHECK-COUNT-16: mk_cta.mma
 // CHECK-NOT: mk_cta.mma
 // CHECK: nvvm.barrier
 // CHECK: memref.load %[[SUMS:.*]][%[[B:.*]], %[[UNIT:.*]], %c0, %[[ROW:.*]], %[[COLUMN:.*]]] : memref<2x{{[0-9]+}}x8x8x4xf32, 3>

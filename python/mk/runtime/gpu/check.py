@@ -51,7 +51,9 @@ def check_gpu_manifest(manifest: Manifest) -> None:
     count, launch = manifest["abi"]["context_words"], manifest["gpu"]
     if not all(0 <= index < count for index in words.values()):
         raise PackageError(f"the program is damaged: a context of {count} words; compile the model again")
-    if launch is None or not 1 <= launch["threads"] <= 1024 or not 0 <= launch["shared"] < 2**31:
+    tokens = [kernel["tokens"] for kernel in launch["kernels"]] if launch else []
+    complete = bool(tokens) and tokens[-1] == manifest["sizes"]["max_tokens"] and tokens == sorted(tokens)
+    if not launch or not complete or not 1 <= launch["threads"] <= 1024 or not 0 <= launch["shared"] < 2**31:
         raise PackageError(f"the program is damaged: launched as {launch}; compile the model again")
     for weight in manifest["weights"]:
         if weight["layout"] == "tiles" and weight["dtype"] != "bfloat16":

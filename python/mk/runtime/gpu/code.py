@@ -52,22 +52,28 @@ class Code:
     def __init__(self, gpu: Gpu, cubin: bytes, manifest: Manifest) -> None:
         asked = manifest["gpu"]
         assert asked is not None
-        self._gpu, self._asked, self._entry = gpu, asked, manifest["entry"]
+        self._gpu, self._asked = gpu, asked
         self._workers = manifest["target"]["workers"]
         with gpu:
             self._module = self._load(cubin, manifest["target"]["arch"])
             self.unload = weakref.finalize(self, gpu.cuda.quietly, "cuModuleUnload", self._module)
-            self._functions = {name: self._function(name) for name in (self._entry, PACK, RANDOM)}
-            self._reserve_shared()
+            mains = [kernel["name"] for kernel in asked["kernels"]]
+            self._functions = {name: self._function(name) for name in (*mains, PACK, RANDOM)}
+            for name in mains:
+                self._reserve_shared(name)
 
     def keep(self) -> None:
         """Never unload it."""
         self.unload.detach()
 
-    def main(self, stream: Any, context: Array) -> None:
-        """Starts the workers, all at once or none; `context`: uint64 words, which they are given by value."""
+    def main(self, stream: Any, context: Array, tokens: int) -> None:
+        """Starts the workers, all at once or none, for steps of at most `tokens` tokens.
+
+        `context`: uint64 words, which they are given by value.
+        """
+        name = next(kernel["name"] for kernel in self._asked["kernels"] if tokens <= kernel["tokens"])
         arguments = ((ctypes.c_uint64 * len(context))(*context.tolist()),)
-        self._launch("cuLaunchCooperativeKernel", self._entry, self._workers, self._asked["threads"],
+        self._launch("cuLaunchCooperativeKernel", name, self._workers, self._asked["threads"],
                      self._asked["shared"], stream, arguments)  # fmt: skip
 
     def helper(self, name: str, stream: Any, *arguments: Any) -> None:
@@ -101,9 +107,9 @@ class Code:
                 f"the code of this program has no kernel '{name}' ({error.code}); {_AGAIN}"
             ) from error
 
-    def _reserve_shared(self) -> None:
+    def _reserve_shared(self, name: str) -> None:
         """Makes sure that all workers are resident at once: they wait for each other."""
-        cuda, main = self._gpu.cuda, self._functions[self._entry]
+        cuda, main = self._gpu.cuda, self._functions[name]
         threads, shared = self._asked["threads"], self._asked["shared"]
         which = cuda.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
         cuda("cuFuncSetAttribute", main, which, shared)

@@ -191,7 +191,8 @@ class GpuDevice(BaseDevice):
                 memory["request"].address, self.request.memory.address, self._offsets["mailbox"]
             )
             with turns.turn(gpu.cuda, gpu.ordinal, stream, self._channel.ended):
-                self._code.main(stream, self._context)
+                # No step of a run has more tokens than its first.
+                self._code.main(stream, self._context, int(self.request["n_tokens"][0]))
                 if rows:
                     source = memory["activations"].address + self._logits_offset
                     gpu.cuda(
