@@ -51,6 +51,9 @@ struct FuseOptions : PassPipelineOptions<FuseOptions> {
                    llvm::cl::init(true)};
   Option<bool> residual{*this, "residual", llvm::cl::desc("sums and products into epilogues"),
                         llvm::cl::init(true)};
+  Option<bool> experts{*this, "experts",
+                       llvm::cl::desc("sums and products behind those of experts"),
+                       llvm::cl::init(true)};
   Option<bool> argmax{*this, "argmax", llvm::cl::desc("partial argmax into the head's epilogue"),
                       llvm::cl::init(true)};
   Option<bool> round{*this, "round", llvm::cl::desc("rows of bfloat16 for norms before products"),
@@ -97,6 +100,8 @@ static void buildFusePipeline(OpPassManager &pm, const FuseOptions &options) {
     pm.addPass(createFuseHeads());
   if (options.glu)
     pm.addPass(createFuseGlu());
+  if (options.experts)
+    pm.addPass(createFuseExperts());
   if (options.argmax)
     pm.addPass(createFuseArgmax());
   if (options.round) // for a GPU

@@ -42,11 +42,18 @@ OptionsAttr requireOptions(Operation *op);
 int64_t getColumns(Value value);
 int64_t getColumns(Type type);
 
+/// Whether an op multiplies rows by weights, and has an epilogue for the products.
+bool multiplies(Operation *op);
+/// The weights of such an op.
+MutableOperandRange getMultiplied(Operation *op);
+/// These as one weight: matrices one below the other, or the matrices of all experts.
+RankedTensorType getPackedType(Operation *op);
+
 /// Whether column c of the op's result needs column c of each operand, and nothing else.
 inline bool isElementwise(Operation *op) { return op->hasTrait<Elementwise>(); }
 
-/// The end of the region in which an op computes its results: a linear's epilogue, or the body of a
-/// rowwise. Null for other ops, and if there is none.
+/// The end of the region in which an op computes its results: the epilogue of a product, or the
+/// body of a rowwise. Null for other ops, and if there is none.
 YieldOp getResultsYield(Operation *op);
 /// What that region yields for a result, or null.
 Value getYielded(OpResult result);

@@ -1,7 +1,7 @@
 // Part of mk, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-// The ops with regions, mk.linear and mk.rowwise: what must fit together.
+// The ops with regions, products and mk.rowwise: what must fit together.
 
 #include "dialects/mk/Mk.h"
 
@@ -72,7 +72,7 @@ static YieldOp verifyRegion(Operation *op, Region &region, StringRef name, TypeR
   }
   for (Operation &inner : block)
     if (inner.getName().getDialectNamespace() != MkDialect::getDialectNamespace() ||
-        isa<LinearOp, RowwiseOp, AdvanceOp>(inner)) {
+        isa<RowwiseOp, AdvanceOp>(inner) || multiplies(&inner)) {
       op->emitOpError() << "expected its " << name << " to hold row-wise mk ops, found "
                         << inner.getName();
       return nullptr;
@@ -165,15 +165,75 @@ LogicalResult RowwiseOp::verify() {
 }
 
 //===----------------------------------------------------------------------===//
-// Both
+// Experts
 //===----------------------------------------------------------------------===//
+
+/// Both products of experts: `blocks` are the rows of K columns side by side that the input has,
+/// `copies` how often the result has what the epilogue yields.
+template <typename MoeOp>
+static LogicalResult verifyExperts(MoeOp op, int64_t blocks, int64_t copies) {
+  ArrayRef<int64_t> sizes = op.getWeight().getType().getShape();
+  int64_t chosen = op.getChosen(), experts = sizes[0];
+  if (chosen < 1 || chosen > experts)
+    return op.emitOpError() << "expected 1 to " << experts << " chosen experts, found " << chosen;
+  if (getColumns(op.getRoute()) != experts)
+    return op.emitOpError() << "expected a route with a column for each of " << experts
+                            << " experts, found " << op.getRoute().getType();
+  if (getColumns(op.getInput()) != blocks * sizes[2])
+    return op.emitOpError() << "expected rows of " << blocks * sizes[2]
+                            << " columns to meet the weights, found " << op.getInput().getType();
+  int64_t columns = sizes[1];
+  if (!op.getEpilogue().empty()) {
+    Type accumulators =
+        RankedTensorType::get({ShapedType::kDynamic, columns}, Float32Type::get(op.getContext()));
+    YieldOp yield = verifyRegion(op, op.getEpilogue(), "epilogue", TypeRange(accumulators));
+    if (!yield)
+      return failure();
+    auto yielded = yield.getNumOperands() == 1
+                       ? dyn_cast<RankedTensorType>(yield.getOperand(0).getType())
+                       : RankedTensorType();
+    if (!yielded || getElementTypeOrSelf(yielded) != getElementTypeOrSelf(op.getType()))
+      return op.emitOpError()
+             << "expected its epilogue to yield rows of the result's element type, " << op.getType()
+             << ", found (" << yield->getOperandTypes() << ")";
+    columns = getColumns(yielded);
+  }
+  if (getColumns(op.getType()) != copies * columns)
+    return op.emitOpError() << "expected a result of " << copies * columns << " columns, found "
+                            << op.getType();
+  return success();
+}
+
+LogicalResult MoeLinearOp::verify() { return verifyExperts(*this, 1, getChosen()); }
+
+LogicalResult MoeCombineOp::verify() { return verifyExperts(*this, getChosen(), 1); }
+
+//===----------------------------------------------------------------------===//
+// All
+//===----------------------------------------------------------------------===//
+
+bool multiplies(Operation *op) { return isa_and_nonnull<LinearOp, MoeLinearOp, MoeCombineOp>(op); }
+
+MutableOperandRange getMultiplied(Operation *op) {
+  if (auto linear = dyn_cast<LinearOp>(op))
+    return linear.getWeightsMutable();
+  constexpr unsigned weight = 2; // of both ops of experts
+  return MutableOperandRange(op, weight, 1);
+}
+
+RankedTensorType getPackedType(Operation *op) {
+  if (auto linear = dyn_cast<LinearOp>(op))
+    return RankedTensorType::get({linear.getOuterSize(), linear.getInnerSize()},
+                                 linear.getWeightType());
+  return cast<RankedTensorType>(getMultiplied(op)[0].get().getType());
+}
 
 YieldOp getResultsYield(Operation *op) {
   Region *region = nullptr;
   if (auto rowwise = dyn_cast_or_null<RowwiseOp>(op))
     region = &rowwise.getBody();
-  else if (auto linear = dyn_cast_or_null<LinearOp>(op))
-    region = &linear.getEpilogue();
+  else if (multiplies(op))
+    region = &op->getRegions().back();
   return region && !region->empty() ? cast<YieldOp>(region->front().getTerminator()) : YieldOp();
 }
 

@@ -183,6 +183,25 @@ LogicalResult GluOp::verify() {
   return expectSameColumns(*this, getGate());
 }
 
+LogicalResult TopkRouteOp::verify() {
+  int64_t chosen = getChosen(), experts = getColumns(getLogits());
+  if (chosen < 1 || chosen > experts)
+    return emitOpError() << "expected 1 to " << experts << " chosen experts, found " << chosen;
+  if (failed(expectFinite(*this, "scale", getScale())) ||
+      failed(expectFloat32(*this, "logits", getLogits())) ||
+      failed(expectFloat32(*this, "a result", getResult())))
+    return failure();
+  return expectSameColumns(*this, getLogits());
+}
+
+LogicalResult GateRowsOp::verify() {
+  if (getColumns(getGate()) != 1)
+    return emitOpError() << "expected a gate of one column, found " << getGate().getType();
+  if (failed(expectFloat32(*this, "a gate", getGate())))
+    return failure();
+  return expectSameColumns(*this, getInput());
+}
+
 //===----------------------------------------------------------------------===//
 // Attention and its cache
 //===----------------------------------------------------------------------===//

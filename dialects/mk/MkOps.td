@@ -15,6 +15,7 @@ class Mk_Op<string mnemonic, list<Trait> traits = []> : Op<Mk_Dialect, mnemonic,
 include "MkLinearOps.td"
 include "MkRowOps.td"
 include "MkAttentionOps.td"
+include "MkExpertOps.td"
 include "MkTokenOps.td"
 
 #endif // MK_OPS_TD

@@ -30,10 +30,13 @@ def Mk_Rows : Mk_Sizes<"sizes[0] == ::mlir::ShapedType::kDynamic && (sizes.size(
 def Mk_Activation : Mk_Tensor<And<[TensorRankOf<[F32, BF16], [2]>.predicate, Mk_Rows]>,
     "activation rows tensor<?xDxf32|bf16>">;
 def Mk_Weight : Mk_Tensor<Or<[And<[TensorRankOf<[F32, BF16], [2]>.predicate, Mk_Static]>,
+                              And<[TensorRankOf<[F32, BF16], [3]>.predicate, Mk_Static]>,
                               And<[TensorRankOf<[F32], [1]>.predicate, Mk_Static]>]>,
-    "weight tensor<Dxf32> or tensor<RxKxf32|bf16>">;
+    "weight tensor<Dxf32>, tensor<RxKxf32|bf16> or tensor<ExRxKxf32|bf16>">;
 def Mk_Matrix : Mk_Tensor<And<[TensorRankOf<[F32, BF16], [2]>.predicate, Mk_Static]>,
     "weight matrix tensor<RxKxf32|bf16>">;
+def Mk_Experts : Mk_Tensor<And<[TensorRankOf<[F32, BF16], [3]>.predicate, Mk_Static]>,
+    "a matrix for each expert tensor<ExRxKxf32|bf16>">;
 def Mk_Vector : Mk_Tensor<And<[TensorRankOf<[F32], [1]>.predicate, Mk_Static]>, "per-column weight tensor<Dxf32>">;
 def Mk_Indices : Mk_Tensor<And<[TensorRankOf<[I32], [1]>.predicate, Mk_Rows]>, "run-time integers tensor<?xi32>">;
 def Mk_ActivationOrVector : Mk_Tensor<Or<[Mk_Activation.predicate, Mk_Vector.predicate]>,

@@ -95,9 +95,9 @@ int64_t mk_task::getStreamUnit(int64_t lanes) {
 int64_t mk_task::getTileBytes(Type weight, int64_t lanes) {
   auto type = cast<RankedTensorType>(weight);
   if (lanes == 2) // a GPU's
-    return FragmentTile(type.getDimSize(1)).bytes();
+    return FragmentTile(mk::getColumns(type)).bytes();
   int64_t elementBytes = type.getElementTypeBitWidth() / 8;
-  int64_t rowBytes = llvm::alignTo(type.getDimSize(1) * elementBytes, 4);
+  int64_t rowBytes = llvm::alignTo(mk::getColumns(type) * elementBytes, 4);
   return llvm::alignTo(2 * lanes * rowBytes, kAlignment);
 }
 

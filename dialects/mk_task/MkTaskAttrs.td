@@ -9,14 +9,16 @@ include "mlir/IR/EnumAttr.td"
 
 def MkTask_KindClass : I32EnumAttr<"KindClass", "how a kind's work is cut into units", [
     I32EnumAttrCase<"tiles", 0>, I32EnumAttrCase<"columns", 1>, I32EnumAttrCase<"attend", 2>,
-    I32EnumAttrCase<"serial", 3>]> {
+    I32EnumAttrCase<"serial", 3>, I32EnumAttrCase<"experts", 4>]> {
   let cppNamespace = "::mlir::mk_task";
   let description = [{
     * `tiles`: a `mk.linear`; a unit is one weight tile of `2 * lanes` rows, for all tokens;
     * `columns`: row-wise ops; a unit is `2 * lanes` columns of the result, or one head where a column needs all of
       its head, for all tokens;
     * `attend`: a `mk.attend`; a unit is one share of the (range, token block, head) items;
-    * `serial`: one unit.
+    * `serial`: one unit;
+    * `experts`: a `mk.moe_linear` or `mk.moe_combine`; a unit is one weight tile of each expert, the same of all, for the
+      tokens that have chosen it: whichever experts a step chooses, every worker has an equal share of each.
   }];
 }
 
@@ -29,7 +31,8 @@ def MkTask_Layout : I32EnumAttr<"Layout", "how a weight lies in memory", [
     I32EnumAttrCase<"tiles", 0>, I32EnumAttrCase<"rows", 1>, I32EnumAttrCase<"fragments", 2>]> {
   let cppNamespace = "::mlir::mk_task";
   let description = [{
-    * `tiles`: in the workers' streams, cut into tiles of `2 * lanes` rows. Within a tile the words of
+    * `tiles`: in the workers' streams, cut into tiles of `2 * lanes` rows; of a tensor<ExRxK> those of expert 0 come
+      first, and those of a task lie expert by expert. Within a tile the words of
       4 bytes follow each other as [K / p][2 groups][lanes], a word holding the p = 4 / sizeof(element)
       neighbouring elements of one row. Rows that do not exist are zero; K is padded to p with zeros.
       On a GPU (`lanes` = 2) a tile holds the fragments of its 4 rows for the tensor cores, as [K / 64]

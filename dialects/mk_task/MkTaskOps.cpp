@@ -46,11 +46,12 @@ LogicalResult WeightOp::verify() {
                 !llvm::all_of(views, llvm::IsaPred<mk::ViewAttr, UnitAttr>)))
     return emitOpError() << "expected a #mk.view or unit for each of its " << getSources().size()
                          << " sources, found " << views;
-  if (!type.hasStaticShape() || type.getRank() < 1 || type.getRank() > 2 ||
+  if (!type.hasStaticShape() || type.getRank() < 1 || type.getRank() > (tiles ? 3 : 2) ||
       !type.getElementType().isIntOrFloat())
     return emitOpError() << "expected a vector or matrix of known shape, found " << type;
-  if (tiles && type.getRank() != 2)
-    return emitOpError() << "layout(tiles) expected a matrix, found " << type;
+  if (tiles && type.getRank() < 2)
+    return emitOpError() << "layout(tiles) expected a matrix, or one for each expert, found "
+                         << type;
   if (!tiles && (getGathered() || getTileOffsets() || getSegments()))
     return emitOpError() << "only layout(tiles) has `gathered`, `segments` and `tile_offsets`";
   return verifyOffset(*this, getOffset());
@@ -78,11 +79,14 @@ LogicalResult KindOp::verify() {
   }
   if (kindClass == KindClass::attend && !isa<mk::AttendOp>(anchor))
     return emitOpError() << "class(attend) expected mk.attend, found " << anchor->getName();
+  if (kindClass == KindClass::experts && !isa<mk::MoeLinearOp, mk::MoeCombineOp>(anchor))
+    return emitOpError() << "class(experts) expected mk.moe_linear or mk.moe_combine, found "
+                         << anchor->getName();
   if (kindClass == KindClass::serial && getUnits().value_or(1) != 1)
     return emitOpError() << "class(serial) expected one unit, found " << int64_t(*getUnits());
   if (!getSegments())
     return success();
-  if (kindClass != KindClass::tiles && kindClass != KindClass::columns)
+  if (kindClass == KindClass::serial || kindClass == KindClass::attend)
     return emitOpError() << "class(" << stringifyKindClass(kindClass)
                          << ") has no columns to cut into segments";
   mk::TargetAttr target = mk::getTarget(*this);
@@ -102,6 +106,16 @@ Operation *KindOp::getAnchor() {
   // Only a kind without results (mk.advance) has nothing to yield.
   Operation *yield = getYield();
   return yield->getNumOperands() ? yield->getOperand(0).getDefiningOp() : yield->getPrevNode();
+}
+
+Value KindOp::getStreamed() {
+  Operation *anchor = getAnchor();
+  return mk::multiplies(anchor) ? mk::getMultiplied(anchor)[0].get() : Value();
+}
+
+int64_t KindOp::getMatrices() {
+  auto type = cast<RankedTensorType>(getStreamed().getType());
+  return type.getRank() == 3 ? type.getDimSize(0) : 1;
 }
 
 LogicalResult TaskOp::verify() {

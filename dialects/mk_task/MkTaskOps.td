@@ -144,6 +144,9 @@ def MkTask_KindOp : MkTask_SymbolOp<"kind"> {
   let extraClassDeclaration = [{
     /// The op that the kind is about: its `mk.linear`, `mk.attend` or the op whose results it yields.
     ::mlir::Operation *getAnchor();
+    /// The argument whose tiles come from the stream, and how many matrices of it lie behind each other; null if none.
+    ::mlir::Value getStreamed();
+    int64_t getMatrices();
     ::mlir::Operation *getYield();
   }];
 }

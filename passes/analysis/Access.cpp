@@ -78,6 +78,9 @@ SmallVector<Access> AccessAnalysis::getAccesses(FamilyOp family, int64_t begin, 
     case KindClass::tiles:
       derived.tiles();
       break;
+    case KindClass::experts:
+      derived.experts();
+      break;
     case KindClass::columns:
       derived.columns();
       break;

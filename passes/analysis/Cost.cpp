@@ -33,6 +33,15 @@ double CostModel::unit(KindOp kind, int64_t rows) const {
   switch (kind.getKindClass()) {
   case KindClass::tiles:
     return getTileBytes(kind.getBody().getArgument(1).getType(), target.getLanes()) + rows * perRow;
+  case KindClass::experts: {
+    // As if no two rows chose the same: it is one row that is balanced.
+    auto type = cast<RankedTensorType>(kind.getStreamed().getType());
+    int64_t chosen = isa<MoeLinearOp>(kind.getAnchor())
+                         ? cast<MoeLinearOp>(kind.getAnchor()).getChosen()
+                         : cast<MoeCombineOp>(kind.getAnchor()).getChosen();
+    return std::min(rows * chosen, type.getDimSize(0)) * getTileBytes(type, target.getLanes()) +
+           rows * perRow;
+  }
   case KindClass::columns:
     return rows * 2 * perRow; // read and written
   case KindClass::attend: {

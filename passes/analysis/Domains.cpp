@@ -41,6 +41,15 @@ FailureOr<Domain> inferDomain(Operation *op, Domains &domains) {
         domains[result] = domain;
     return domain;
   }
+  if (isa<MoeLinearOp, MoeCombineOp>(op)) {
+    Domain domain = domains.lookup(op->getOperand(0)); // the route, as what the epilogue reads
+    if (domains.lookup(op->getOperand(1)) != domain)
+      return mismatch(op);
+    if (failed(inferRegion(op->getRegion(0), domain, domains)))
+      return failure();
+    domains[op->getResult(0)] = domain;
+    return domain;
+  }
   if (auto rowwise = dyn_cast<RowwiseOp>(op)) {
     Domain domain = domains.lookup(rowwise.getInputs().front());
     for (Value input : rowwise.getInputs())

@@ -106,6 +106,10 @@ void KindAccesses::demand(Value value, const ColumnSet &columns) {
       .Case([&](mk::SliceOp slice) {
         demand(slice.getInput(), clip(columns, 0, getWidth(value.getType()), slice.getOffset()));
       })
+      .Case([&](mk::GateRowsOp gate) {
+        demand(gate.getInput(), columns);
+        readWhole(gate.getGate());
+      })
       .Case([&](mk::HeadNormOp norm) {
         demand(norm.getInput(), wholeHeads(columns, norm.getHeadDim()));
       })
@@ -163,6 +167,28 @@ void KindAccesses::tiles() {
       write(i, columns);
     }
   }
+}
+
+/// The rows and experts that a unit reads are known only at run time: its input and route are read
+/// whole, and what it may write is its columns of each expert.
+void KindAccesses::experts() {
+  Operation *anchor = body.getTerminator()->getOperand(0).getDefiningOp();
+  for (Value operand : anchor->getOperands())
+    readWhole(operand);
+  ColumnSet columns = units;
+  Value value = mk::getYielded(anchor->getResult(0));
+  if (value) {
+    accumulators = cast<BlockArgument>(anchor->getRegion(0).getArgument(0));
+    columns = available(value);
+    demand(value, columns);
+  }
+  auto moe = dyn_cast<mk::MoeLinearOp>(anchor);
+  int64_t copies = moe ? int64_t(moe.getChosen()) : 1;
+  int64_t width = getWidth(anchor->getResult(0).getType()) / copies;
+  ColumnSet result;
+  for (int64_t copy = 0; copy < copies; ++copy)
+    result = unite(result, clip(columns, 0, width, copy * width));
+  write(0, result);
 }
 
 void KindAccesses::columns() {

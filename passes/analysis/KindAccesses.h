@@ -29,6 +29,7 @@ public:
   static ColumnSet whole(Value value) { return {{0, getWidth(value.getType())}}; }
 
   void tiles();
+  void experts();
   void columns();
   void attend(int64_t begin, int64_t end, int64_t units);
   void serial();

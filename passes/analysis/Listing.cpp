@@ -23,7 +23,7 @@ static void printInstruction(ArrayRef<int32_t> words, TableOp table, raw_ostream
     os << kindName << "  " << getName(table.getFamilies(), words[field_family]) << "  units ["
        << words[field_begin] << ", " << words[field_end] << ")";
     auto op = cast<ProgramOp>(table->getParentOp()).lookupSymbol<KindOp>(kindName);
-    if (op && op.getKindClass() == KindClass::tiles)
+    if (op && op.getStreamed())
       os << "  stream " << words[field_stream];
   }
   for (int64_t i = 0; i < std::min<int64_t>(words[field_waits], kMaxWaits); ++i)

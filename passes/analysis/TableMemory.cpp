@@ -128,10 +128,7 @@ static int64_t getOperandWord(Operation *declaration) {
 
 static bool isStreamed(AccessAnalysis &analysis, FamilyOp family, unsigned operand) {
   KindOp kind = analysis.getKind(family);
-  if (kind.getKindClass() != KindClass::tiles)
-    return false;
-  auto linear = cast<mk::LinearOp>(kind.getAnchor());
-  return linear.getWeights().front() == kind.getBody().getArgument(operand);
+  return kind.getStreamed() == kind.getBody().getArgument(operand);
 }
 
 LogicalResult MemoryVerifier::verifyOperands() {
@@ -173,25 +170,26 @@ LogicalResult MemoryVerifier::verifyStreams() {
       continue;
     FamilyOp family = table.getFamily(instruction);
     KindOp kind = analysis.getKind(family);
-    if (kind.getKindClass() != KindClass::tiles)
+    Value streamed = kind.getStreamed();
+    if (!streamed)
       continue;
-    auto linear = cast<mk::LinearOp>(kind.getAnchor());
-    unsigned operand = cast<BlockArgument>(linear.getWeights().front()).getArgNumber();
+    unsigned operand = cast<BlockArgument>(streamed).getArgNumber();
     auto weight = cast<mk_task::WeightOp>(
         analysis.lookup(cast<FlatSymbolRefAttr>(family.getOperands()[operand]).getValue()));
     auto fault = [&] { return emitError(family.getLoc(), table.describe(instruction)) << ": "; };
     std::optional<ArrayRef<int64_t>> places = weight.getTileOffsets();
-    if (!places || int64_t(places->size()) < instruction.end)
+    int64_t matrices = kind.getMatrices(), units = kind.getUnits().value_or(0);
+    if (!places || int64_t(places->size()) < (matrices - 1) * units + instruction.end)
       return fault() << "expected a place in the stream for each of its tiles of '"
                      << weight.getSymName() << "'";
     int64_t tile = getTileBytes(weight.getType(), lanes) / kAlignment;
-    int64_t begin = instruction.stream * (getStreamUnit(lanes) / kAlignment),
-            end = begin + tile * (instruction.end - instruction.begin);
-    for (int64_t unit = instruction.begin; unit < instruction.end; ++unit)
-      if ((*places)[unit] != begin + tile * (unit - instruction.begin))
-        return fault() << "reads tile " << unit << " of '" << weight.getSymName() << "' at "
-                       << begin + tile * (unit - instruction.begin) << " of the stream, where '"
-                       << weight.getSymName() << "' has it at " << (*places)[unit];
+    int64_t begin = instruction.stream * (getStreamUnit(lanes) / kAlignment), end = begin;
+    for (int64_t matrix = 0; matrix < matrices; ++matrix)
+      for (int64_t unit = instruction.begin; unit < instruction.end; ++unit, end += tile)
+        if (int64_t number = matrix * units + unit; (*places)[number] != end)
+          return fault() << "reads tile " << number << " of '" << weight.getSymName() << "' at "
+                         << end << " of the stream, where '" << weight.getSymName()
+                         << "' has it at " << (*places)[number];
     if (begin < 0 || end > streamUnits)
       return fault() << "reads [" << begin << ", " << end << ") of a stream of " << streamUnits
                      << " units of 64 bytes";

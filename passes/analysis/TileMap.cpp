@@ -259,10 +259,10 @@ FailureOr<TileMap> computeTileMap(KindOp kind, int64_t lanes) {
   Needs needs;
   Operation *anchor = kind.getAnchor();
   int64_t columns;
-  if (auto linear = dyn_cast<LinearOp>(anchor)) {
-    columns = linear.getOuterSize();
-    if (!linear.getEpilogue().empty() &&
-        failed(collectNeeds(linear, linear.getEpilogue().front(), lanes, needs)))
+  if (multiplies(anchor)) {
+    columns = getPackedType(anchor).getShape().drop_back().back(); // of each expert, if there are
+    if (YieldOp yield = getResultsYield(anchor);
+        yield && failed(collectNeeds(anchor, *yield->getBlock(), lanes, needs)))
       return failure();
   } else if (auto rowwise = dyn_cast<RowwiseOp>(anchor)) {
     columns = rowwise.getColumns();

@@ -162,6 +162,8 @@ LogicalResult KindEmitter::emit() {
   switch (kind.getKindClass()) {
   case mk_task::KindClass::tiles:
     return emitTiles();
+  case mk_task::KindClass::experts:
+    return emitExperts();
   case mk_task::KindClass::columns:
     return emitColumns();
   case mk_task::KindClass::attend:

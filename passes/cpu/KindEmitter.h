@@ -130,10 +130,16 @@ private:
   // The classes of kinds.
   LogicalResult emitTiles(); // Tiles.cpp
   Value stageRows(LinearOp linear, Value count);
-  void emitTile(LinearOp linear, Value tile, Value rows, Value count, Value unit);
-  LogicalResult emitColumns(); // Stores.cpp
-  LogicalResult emitAttend();  // Attend.cpp
-  LogicalResult emitSerial();  // Serial.cpp
+  /// Rows [0, count) times a tile; `finish` finds each row's accumulators in `groups`. `acc` has
+  /// [mostBlockRows(), 2, lanes] numbers.
+  void emitTile(Value tile, Value rows, Value count, Value acc,
+                function_ref<void(Value row)> finish);
+  int64_t mostBlockRows();
+  LogicalResult emitExperts();        // Experts.cpp
+  LogicalResult emitColumns();        // Stores.cpp
+  LogicalResult emitAttend();         // Attend.cpp
+  LogicalResult emitSerial();         // Serial.cpp
+  void emitTopkRoute(TopkRouteOp op); // Route.cpp
   void emitArgmaxReduce(ArgmaxReduceOp op);
   LogicalResult emitSample(SampleOp op);
   void emitAdvance(AdvanceOp op);

@@ -147,9 +147,11 @@ Value KindEmitter::pull(Value value, Place place) {
   Operation *op = value.getDefiningOp();
   if (!op) {
     auto argument = cast<BlockArgument>(value);
-    if (auto linear = dyn_cast<LinearOp>(argument.getOwner()->getParentOp())) {
-      if (argument.getParentRegion() == &linear.getPrologue())
-        return pull(linear.getInput(), place);
+    Operation *parent = argument.getOwner()->getParentOp();
+    auto linear = dyn_cast<LinearOp>(parent);
+    if (linear && argument.getParentRegion() == &linear.getPrologue())
+      return pull(linear.getInput(), place);
+    if (multiplies(parent)) {
       assert((place.column == groups.a || place.column == groups.b) &&
              "accumulator outside its unit");
       return place.column == groups.a ? groups.accA : groups.accB;
@@ -159,6 +161,13 @@ Value KindEmitter::pull(Value value, Place place) {
   Value result = llvm::TypeSwitch<Operation *, Value>(op)
                      .Case([&](SliceOp slice) {
                        return pull(slice.getInput(), place.at(place.column + slice.getOffset()));
+                     })
+                     .Case([&](GateRowsOp gate) {
+                       Value number = read(memoryOf(gate.getGate()), {place.row, b.index(0)});
+                       Value one = b.constant(b.getF32Type(), 1.0);
+                       Value power = b.exp(b.fsub(b.constant(b.getF32Type(), 0.0), number));
+                       Value factor = b.fdiv(one, b.fadd(one, power));
+                       return b.fmul(pull(gate.getInput(), place), b.splat(factor, place.width));
                      })
                      .Case([&](RmsNormOp norm) { return pullNorm(norm, place); })
                      .Case([&](LayerNormOp norm) { return pullNorm(norm, place); })

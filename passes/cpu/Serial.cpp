@@ -92,6 +92,7 @@ void KindEmitter::emitAdvance(AdvanceOp op) {
 LogicalResult KindEmitter::emitSerial() {
   Operation *anchor = kind.getAnchor();
   return llvm::TypeSwitch<Operation *, LogicalResult>(anchor)
+      .Case([&](TopkRouteOp op) { return emitTopkRoute(op), success(); })
       .Case([&](ArgmaxReduceOp op) { return emitArgmaxReduce(op), success(); })
       .Case([&](SampleOp op) { return emitSample(op); })
       .Case([&](AdvanceOp op) { return emitAdvance(op), success(); })

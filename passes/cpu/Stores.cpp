@@ -71,7 +71,9 @@ void KindEmitter::forGroups(mk_task::SegmentAttr segment, Value outer,
 
 int64_t KindEmitter::origin(Value value) {
   Operation *anchor = kind.getAnchor();
-  return isa<LinearOp, RowwiseOp>(anchor) ? getAccumulatorColumn(anchor, value).value_or(0) : 0;
+  return isa<RowwiseOp>(anchor) || multiplies(anchor)
+             ? getAccumulatorColumn(anchor, value).value_or(0)
+             : 0;
 }
 
 bool KindEmitter::covers(mk_task::SegmentAttr segment, Value value) {
@@ -199,14 +201,14 @@ void KindEmitter::storeCache(KvAppendOp op, Value row) {
 void KindEmitter::storeUnit(Value row, Value unit) {
   for (Output &output : outputs) {
     Value value = output.value;
-    if (isa_and_nonnull<LinearOp, RowwiseOp>(value.getDefiningOp()))
+    if (Operation *op = value.getDefiningOp(); multiplies(op) || isa_and_nonnull<RowwiseOp>(op))
       value = getYielded(cast<OpResult>(value));
     if (!value) { // a plain product
       auto one = [&](Column column, Value acc, Value valid) {
         store(acc, output.memory, {row, column, lanes, valid});
       };
       one(groups.a, groups.accA, groups.validA);
-      if (groups.b.constant < getColumns(output.value))
+      if (groups.b.constant < getPackedType(kind.getAnchor()).getShape().drop_back().back())
         one(groups.b, groups.accB, groups.validB);
       continue;
     }

@@ -57,9 +57,11 @@ Value KindEmitter::stageRows(LinearOp linear, Value count) {
                                              ArrayRef<int64_t>{pitch, 1});
 }
 
-void KindEmitter::emitTile(LinearOp linear, Value tile, Value rows, Value count, Value unit) {
+int64_t KindEmitter::mostBlockRows() { return blockSizes(lanes)[0]; }
+
+void KindEmitter::emitTile(Value tile, Value rows, Value count, Value acc,
+                           function_ref<void(Value row)> finish) {
   SmallVector<int64_t> blocks = blockSizes(lanes);
-  Value acc = prepared[linear];
   b.loopWhile(
       b.index(0), [&](ValueRange carried) { return b.less(carried[0], count); },
       [&](ValueRange carried) {
@@ -89,7 +91,7 @@ void KindEmitter::emitTile(LinearOp linear, Value tile, Value rows, Value count,
           };
           groups.accA = accumulators(0);
           groups.accB = accumulators(1);
-          storeUnit(b.add(first, i), unit);
+          finish(b.add(first, i));
         });
         return SmallVector<Value>{b.add(first, done)};
       });
@@ -117,13 +119,13 @@ LogicalResult KindEmitter::emitTiles() {
   Value count = rowCount(kind.getDomain()), begin = field("begin"),
         stream = b.mul(field("stream"), mk_task::kAlignment);
   Value rows = stageRows(linear, count);
-  prepared[linear] = allocate({blockSizes(lanes)[0], 2, lanes}, b.getF32Type());
+  Value acc = allocate({mostBlockRows(), 2, lanes}, b.getF32Type());
   forUnits(begin, field("end"), [&](UnitGroups unitGroups, Value unit) {
     groups = unitGroups;
     Value place = b.add(stream, b.mul(b.sub(unit, begin), tileBytes));
     Value tile = view("stream", place, {words, 2, lanes * perWord},
                       {2 * lanes * perWord, lanes * perWord, 1}, element);
-    emitTile(linear, tile, rows, count, unit);
+    emitTile(tile, rows, count, acc, [&](Value row) { storeUnit(row, unit); });
   });
   return success();
 }

@@ -18,6 +18,8 @@ static bool isOnlyReadRounded(Value value) {
     if (auto attend = dyn_cast<AttendOp>(use.getOwner()))
       return &use == &attend.getQueryMutable() &&
              attend.getCache().getType().getElementType().isBF16();
+    if (isa<MoeLinearOp, MoeCombineOp>(use.getOwner()))
+      return use.getOperandNumber() == 0 && getPackedType(use.getOwner()).getElementType().isBF16();
     auto linear = dyn_cast<LinearOp>(use.getOwner());
     return linear && &use == &linear.getInputMutable() && linear.getPrologue().empty() &&
            linear.getWeightType().isBF16();
@@ -37,7 +39,7 @@ static void narrow(Value value) {
 }
 
 static void narrowResult(OpResult result) {
-  if (!isa<LinearOp, RowwiseOp>(result.getOwner())) {
+  if (!isa<RowwiseOp>(result.getOwner()) && !multiplies(result.getOwner())) {
     if (canRound(result.getOwner()))
       narrow(result);
     return;

@@ -204,6 +204,31 @@ def FuseResidual : Mk_FusePass<"mk-fuse-residual"> {
   }];
 }
 
+def FuseExperts : Mk_FusePass<"mk-fuse-experts"> {
+  let summary = "move additions and other elementwise work behind the sum of the experts";
+  let description = [{
+    An elementwise op that alone reads the result of an `mk.moe_combine` is computed by the task that has the sum: the
+    residual connection, or what experts that every row has add to it. Ops that the other operand needs are moved up; if
+    they depend on the sum itself, nothing happens.
+
+    **Requires** nothing.
+    **Ensures** elementwise ops of a sum of experts are in its epilogue where the other operand allows it.
+
+    ```mlir
+    %y = mk.moe_combine %h, %route, %w {chosen = 2 : i64}
+        : (tensor<?x192xf32>, tensor<?x8xf32>, tensor<8x64x96xf32>) -> tensor<?x64xf32>
+    %s = mk.add %x, %y : (tensor<?x64xf32>, tensor<?x64xf32>) -> tensor<?x64xf32>
+    // becomes
+    %s = mk.moe_combine %h, %route, %w {chosen = 2 : i64}
+        : (tensor<?x192xf32>, tensor<?x8xf32>, tensor<8x64x96xf32>) -> tensor<?x64xf32> epilogue {
+    ^bb0(%sum: tensor<?x64xf32>):
+      %0 = mk.add %x, %sum : (tensor<?x64xf32>, tensor<?x64xf32>) -> tensor<?x64xf32>
+      mk.yield %0 : tensor<?x64xf32>
+    }
+    ```
+  }];
+}
+
 def FuseRope : Mk_FusePass<"mk-fuse-rope"> {
   let summary = "rotate and store keys and values in the epilogue of their projection";
   let description = [{

@@ -180,6 +180,8 @@ FailureOr<RingPlace> GpuEmitter::emit() {
     return emitAttend();
   case mk_task::KindClass::serial:
     return emitSerial();
+  case mk_task::KindClass::experts:
+    llvm_unreachable("refused by mk-lower-gpu-kinds");
   }
   return failure();
 }

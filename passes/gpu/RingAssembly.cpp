@@ -68,10 +68,13 @@ Value Wait::write(const std::string &firstLook, const std::string &look, const s
           "], 1; setp.ne.u32 leave, word, 0; @leave bra out; ";
   std::string block = use(loadWord(b, context, "stall"));
   text += "mad.wide.u32 line, " + use(b.toI32(worker)) + ", 32, " + block + "; ";
-  // The host reads it when the launch has ended: that is all the order that it needs.
-  text += "st.volatile.global.v4.u32 [line], {1, 0, " + use(b.toI32(number)) + ", 0}; ";
+  // The host reads it when the launch has ended: that is all the order that it needs. Four words at
+  // a time would take four registers in a row from the code around.
+  text += "st.volatile.global.v2.u32 [line], {1, 0}; ";
+  text += "st.volatile.global.v2.u32 [line+8], {" + use(b.toI32(number)) + ", 0}; ";
   std::string event = use(b.integer(-int64_t(what)));
-  text += "st.volatile.global.v4.u32 [line+16], {" + event + ", -1, " + use(seen) + ", 0}; ";
+  text += "st.volatile.global.v2.u32 [line+16], {" + event + ", -1}; ";
+  text += "st.volatile.global.v2.u32 [line+24], {" + use(seen) + ", 0}; ";
   if (!came.empty())
     text += "bra out; came: " + came;
   text += "out: selp.u32 $0, 1, 0, done; }";

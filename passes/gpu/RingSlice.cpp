@@ -68,7 +68,11 @@ void RingSlice::add(Operation *op) {
     add(loop.getConditionOp().getCondition());
   else if (isa<scf::IfOp, scf::IndexSwitchOp>(op))
     add(op->getOperand(0));
-  else if (!isa<func::CallOp>(op))
+  else if (auto release = dyn_cast<mk_cta::RingReleaseOp>(op)) {
+    add(release.getSlot()); // what it follows on decides nothing
+    if (release.getExists())
+      add(release.getExists());
+  } else if (!isa<func::CallOp>(op))
     addAll(op->getOperands());
   add(op->getParentOp());
 }

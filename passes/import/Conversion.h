@@ -127,6 +127,8 @@ void addCastRules(Rules &rules);
 void addNormRules(Rules &rules);
 void addRopeTableRules(Rules &rules);
 void addRopeRules(Rules &rules);
+void addRouteRules(Rules &rules);
+void addExpertsRules(Rules &rules);
 void addHalfRotationRules(Rules &rules);
 void addElementwiseRules(Rules &rules);
 void addLookupRules(Rules &rules);

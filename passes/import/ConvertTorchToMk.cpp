@@ -29,6 +29,8 @@ static Rules makeRules() {
   addLayerNormRules(rules);
   addRopeTableRules(rules);
   addRopeRules(rules);
+  addRouteRules(rules);
+  addExpertsRules(rules);
   addHalfRotationRules(rules);
   addElementwiseRules(rules);
   addLookupRules(rules);
@@ -67,9 +69,10 @@ static bool agrees(const Meaning &meaning, Value tensor) {
   std::optional<TorchTensorType> type = parseTorchTensor(tensor.getType());
   if (!type || meaning.kind == Kind::Refused)
     return false;
-  if (meaning.kind == Kind::Indices ? type->elementType != "si64" : !type->isFloatingPoint())
+  bool isInteger = meaning.kind == Kind::Indices || meaning.kind == Kind::TopExperts;
+  if (isInteger ? type->elementType != "si64" : !type->isFloatingPoint())
     return false;
-  if (meaning.kind == Kind::Matrix)
+  if (meaning.kind == Kind::Matrix || meaning.kind == Kind::Experts)
     return true;
   Axes axes = meaning.getAxes();
   return axes.size() == type->shape.size() &&
@@ -172,15 +175,15 @@ LogicalResult ConvertTorchToMk::readArguments(func::FuncOp step, Conversion &con
       meaning.kind = Kind::Indices;
       meaning.view = RowView{input, 0, {Axis::row()}, name == "rows" ? input : Value()};
     } else if (type && type->isFloatingPoint() &&
-               !llvm::is_contained(type->shape, ShapedType::kDynamic) &&
-               (type->shape.size() == 1 || type->shape.size() == 2)) {
+               !llvm::is_contained(type->shape, ShapedType::kDynamic) && type->shape.size() >= 1 &&
+               type->shape.size() <= 3) {
       if (failed(conversion.declareWeight(name, type->shape)))
         return step.emitError() << "two arguments named '" << name.getValue()
                                 << "' have different shapes";
-      bool isVector = type->shape.size() == 1;
-      meaning.kind = isVector ? Kind::Vector : Kind::Matrix;
+      constexpr Kind kinds[] = {Kind::Vector, Kind::Matrix, Kind::Experts};
+      meaning.kind = kinds[type->shape.size() - 1];
       meaning.weight = name;
-      if (isVector)
+      if (meaning.kind == Kind::Vector)
         meaning.view.axes = {Axis::columns(type->shape[0], 1)};
     }
     conversion.set(argument, meaning); // of another type: an error where it is used

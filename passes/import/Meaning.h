@@ -42,6 +42,14 @@ enum class Kind {
   HalfTimesSine,   // x, half of a head, * Sine
   TurnedFirst,     // HalfTimesCosine(x) - HalfTimesSine of the half behind it
   TurnedSecond,    // HalfTimesCosine(x) + HalfTimesSine of the half before it
+
+  RowGate,       // 1 / (1 + exp(-x)), one column
+  Experts,       // the parameter `weight`: a matrix for each expert
+  Probabilities, // exp(x) over its sum along x's last axis
+  TopLogits,     // the `chosen` largest of x's last axis
+  TopExperts,    // their columns
+  RouteWeights,  // the Probabilities of these, of all or `normalized`, times `number`
+  RouteSum,      // their sum
 };
 
 /// How the frequencies stand along the last axis of a table, and so which columns are partners.
@@ -57,18 +65,24 @@ struct Meaning {
   /// Angles, Cosine, Sine: the last axis holds the frequencies twice, one copy after the other or
   /// one number after the other. What is rotated: the same of its columns.
   Pairs pairs = Pairs::None;
+  /// Of what begins with a choice of experts: how many, and whether their weights add up to one.
+  int64_t chosen = 0;
+  bool normalized = false;
 
   /// The tensor's own axes; those of `view` except where the last axis was reduced.
   Axes getAxes() const {
     Axes axes = view.axes;
-    if (kind == Kind::Mean || kind == Kind::MeanSquare || kind == Kind::InverseRms)
+    if (kind == Kind::Mean || kind == Kind::MeanSquare || kind == Kind::InverseRms ||
+        kind == Kind::RouteSum)
       axes.back() = Axis::unit();
+    if (kind == Kind::TopLogits || kind == Kind::TopExperts || kind == Kind::RouteWeights)
+      axes.back() = Axis::columns(chosen, 1);
     return axes;
   }
   bool operator==(const Meaning &other) const {
     return kind == other.kind && view == other.view && weight == other.weight &&
            number == other.number && transposed == other.transposed && centered == other.centered &&
-           pairs == other.pairs;
+           pairs == other.pairs && chosen == other.chosen && normalized == other.normalized;
   }
 };
 

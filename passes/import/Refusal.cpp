@@ -54,6 +54,20 @@ StringRef mk::describe(Kind kind) {
     return "the cosine part of a rotation";
   case Kind::TimesSine:
     return "the sine part of a rotation";
+  case Kind::RowGate:
+    return "a sigmoid of one column";
+  case Kind::Experts:
+    return "a matrix of weights for each expert";
+  case Kind::Probabilities:
+    return "probabilities";
+  case Kind::TopLogits:
+    return "the largest logits of a row";
+  case Kind::TopExperts:
+    return "the chosen experts of a row";
+  case Kind::RouteWeights:
+    return "the weights of the chosen experts";
+  case Kind::RouteSum:
+    return "the sum of the weights of the chosen experts";
   case Kind::HalfTimesCosine:
     return "half of a head times cosines";
   case Kind::HalfTimesSine:

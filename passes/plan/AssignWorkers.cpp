@@ -140,7 +140,7 @@ static FailureOr<Assignment> assign(ProgramOp program, const CostModel &cost) {
     int64_t units = *kind.getUnits();
     double unit = cost.unit(kind, /*rows=*/1);
     Cut cut{family, units, {}};
-    if (kind.getKindClass() == KindClass::tiles) {
+    if (kind.getKindClass() == KindClass::tiles || kind.getKindClass() == KindClass::experts) {
       int64_t granule = getGranule(kind, cost.target.getLanes());
       unit *= granule;
       int64_t granules = llvm::divideCeil(units, granule);

@@ -77,9 +77,7 @@ FailureOr<int32_t> TableBuilder::encodePlace(FamilyOp family, Attribute name, bo
 }
 
 LogicalResult TableBuilder::encodeOperands(FamilyOp family, KindOp kind, Instruction &instruction) {
-  Value tiles;
-  if (kind.getKindClass() == KindClass::tiles)
-    tiles = cast<LinearOp>(kind.getAnchor()).getWeights().front();
+  Value tiles = kind.getStreamed();
   SmallVector<int32_t> words;
   for (auto [name, argument] : llvm::zip(family.getOperands(), kind.getBody().getArguments())) {
     FailureOr<int32_t> word = encodePlace(family, name, argument == tiles);
@@ -109,7 +107,7 @@ LogicalResult TableBuilder::append(TaskOp task) {
     return task.emitOpError() << "of " << task.getFamilyAttr() << " signals "
                               << task.getSignals().size()
                               << " events; an instruction signals at most one";
-  if (kind.getKindClass() == KindClass::tiles && !task.getStreamOffset())
+  if (kind.getStreamed() && !task.getStreamOffset())
     return task.emitOpError() << "of " << task.getFamilyAttr()
                               << " expected a stream; run mk-plan-weights first";
   Instruction instruction{};

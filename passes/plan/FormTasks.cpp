@@ -177,12 +177,15 @@ LogicalResult Former::formFamily(Operation *op) {
   if (auto embedding = dyn_cast<EmbeddingOp>(op))
     if (failed(checkPositions(embedding)))
       return failure();
-  auto linear = dyn_cast<LinearOp>(op);
+  bool isProduct = multiplies(op);
+  auto isWeight = [&](OpOperand &operand) {
+    return isProduct &&
+           llvm::any_of(getMultiplied(op), [&](OpOperand &weight) { return &weight == &operand; });
+  };
   llvm::SetVector<Value> captured;
-  if (linear)
-    captured.insert(linear.getInput());
-  else
-    captured.insert(op->operand_begin(), op->operand_end());
+  for (OpOperand &operand : op->getOpOperands())
+    if (!isWeight(operand))
+      captured.insert(operand.get());
   getUsedValuesDefinedAbove(op->getRegions(), captured);
   SmallVector<Value> arguments(captured.begin(), captured.end());
   SmallVector<Attribute> operands, results;
@@ -195,12 +198,12 @@ LogicalResult Former::formFamily(Operation *op) {
     if (auto table = argument.getDefiningOp<WeightOp>())
       layouts += weights.isMultiplied(table) ? "tiles " : "rows ";
   }
-  if (linear) {
-    for (Value weight : linear.getWeights())
-      if (!weight.getDefiningOp<WeightOp>())
-        return emitModelError(op) << "expected to multiply by an mk.weight, found " << weight;
+  if (isProduct) {
+    for (OpOperand &weight : getMultiplied(op))
+      if (!weight.get().getDefiningOp<WeightOp>())
+        return emitModelError(op) << "expected to multiply by an mk.weight, found " << weight.get();
     arguments.insert(arguments.begin() + 1, Value());
-    operands.insert(operands.begin() + 1, weights.pack(linear));
+    operands.insert(operands.begin() + 1, weights.pack(op));
   }
   FlatSymbolRefAttr kind = kinds.get(op, arguments, layouts, *domain);
   StringRef kindName = kind.getValue();

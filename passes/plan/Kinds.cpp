@@ -8,17 +8,15 @@ namespace mlir::mk {
 
 using namespace mk_task;
 
-RankedTensorType getPackedType(LinearOp linear) {
-  return RankedTensorType::get({linear.getOuterSize(), linear.getInnerSize()},
-                               linear.getWeightType());
-}
-
 static KindClass classify(Operation *op) {
   if (isa<LinearOp>(op))
     return KindClass::tiles;
   if (isa<AttendOp>(op))
     return KindClass::attend;
-  return isa<ArgmaxReduceOp, SampleOp, AdvanceOp>(op) ? KindClass::serial : KindClass::columns;
+  if (isa<MoeLinearOp, MoeCombineOp>(op))
+    return KindClass::experts;
+  return isa<TopkRouteOp, ArgmaxReduceOp, SampleOp, AdvanceOp>(op) ? KindClass::serial
+                                                                   : KindClass::columns;
 }
 
 FlatSymbolRefAttr Kinds::get(Operation *op, ArrayRef<Value> arguments, StringRef layouts,
@@ -35,12 +33,12 @@ FlatSymbolRefAttr Kinds::get(Operation *op, ArrayRef<Value> arguments, StringRef
     if (argument)
       mapping.map(argument, body.addArgument(argument.getType(), argument.getLoc()));
     else
-      body.addArgument(getPackedType(cast<LinearOp>(op)), op->getLoc());
+      body.addArgument(getPackedType(op), op->getLoc());
   }
   builder.setInsertionPointToEnd(&body);
   Operation *clone = builder.clone(*op, mapping);
-  if (auto linear = dyn_cast<LinearOp>(clone))
-    linear.getWeightsMutable().assign(body.getArgument(1));
+  if (multiplies(clone))
+    getMultiplied(clone).assign(body.getArgument(1));
   builder.create<YieldOp>(op->getLoc(), clone->getResults());
 
   // Kinds are equal if their texts are: these hold ops, attributes and types, but no locations and,

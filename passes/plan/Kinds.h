@@ -8,16 +8,13 @@
 
 namespace mlir::mk {
 
-/// All matrices of a linear, one below the other.
-RankedTensorType getPackedType(LinearOp linear);
-
 /// The kinds of a program under construction: ops that differ only in the memory they touch share
 /// one.
 class Kinds {
 public:
   explicit Kinds(Names &names) : names(names) {}
 
-  /// The kind that computes `op` from `arguments`; the null one is the packed weight of a linear.
+  /// The kind that computes `op` from `arguments`; the null one is the packed weight of a product.
   /// `layouts` tells apart what the types of the arguments do not: how looked-up tables lie in
   /// memory.
   FlatSymbolRefAttr get(Operation *op, ArrayRef<Value> arguments, StringRef layouts,

@@ -18,12 +18,11 @@ std::string describe(Operation *op) {
     rowwise.getBody().walk(add);
     return llvm::join(words, "_");
   }
-  auto linear = dyn_cast<LinearOp>(op);
-  if (linear)
+  if (auto linear = dyn_cast<LinearOp>(op))
     linear.getPrologue().walk(add);
   add(op);
-  if (linear)
-    linear.getEpilogue().walk(add);
+  if (multiplies(op))
+    op->getRegions().back().walk(add);
   return llvm::join(words, "_");
 }
 

@@ -50,10 +50,17 @@ struct Declarations {
 
 } // namespace
 
-/// The weight that a family of class `tiles` streams.
-static Attribute getStreamed(FamilyOp family, KindOp kind) {
-  Value weight = cast<LinearOp>(kind.getAnchor()).getWeights().front();
-  return family.getOperands()[cast<BlockArgument>(weight).getArgNumber()];
+/// The segments of a kind again for each matrix of the weight: matrix m is rows [m * R, (m + 1) *
+/// R).
+static ArrayAttr repeatSegments(KindOp kind) {
+  int64_t rows = cast<RankedTensorType>(kind.getStreamed().getType()).getShape().drop_back().back();
+  SmallVector<Attribute> segments;
+  for (int64_t m = 0; m < kind.getMatrices(); ++m)
+    for (auto s : kind.getSegmentsAttr().getAsRange<SegmentAttr>())
+      segments.push_back(SegmentAttr::get(kind.getContext(), s.getBase() + m * rows,
+                                          s.getLimit() + m * rows, s.getOuter(), s.getStride(),
+                                          s.getHalf(), s.getPartner(), s.getWhole()));
+  return ArrayAttr::get(kind.getContext(), segments);
 }
 
 LogicalResult WeightPlan::verify() const {
@@ -93,9 +100,10 @@ static FailureOr<WeightPlan> planStreams(ProgramOp program, TargetAttr target,
     for (TaskOp task : tasks) {
       FamilyOp family = declarations.families[task.getFamilyAttr()];
       KindOp kind = declarations.kinds[family.getKindAttr()];
-      if (kind.getKindClass() != KindClass::tiles)
+      Value streamed = kind.getStreamed();
+      if (!streamed)
         continue;
-      Attribute name = getStreamed(family, kind);
+      Attribute name = family.getOperands()[cast<BlockArgument>(streamed).getArgNumber()];
       auto [entry, isNew] = plan.tiles.insert({name, Tiles()});
       Tiles &tiles = entry->second;
       if (isNew) {
@@ -103,16 +111,18 @@ static FailureOr<WeightPlan> planStreams(ProgramOp program, TargetAttr target,
         if (weight.getLayout() != Layout::tiles)
           return family.emitOpError() << family.getSymNameAttr() << " multiplies by " << name
                                       << ": expected layout(tiles)";
-        tiles = {weight, kind, SmallVector<int64_t>(*kind.getUnits(), -1),
+        tiles = {weight, kind, SmallVector<int64_t>(kind.getMatrices() * *kind.getUnits(), -1),
                  getTileBytes(weight.getType(), target.getLanes()) / kAlignment};
       }
       plan.streams[task] = plan.total;
-      for (int64_t unit = task.getBegin(); unit < int64_t(task.getEnd()); ++unit) {
-        if (tiles.kind != kind || tiles.offsets[unit] != -1)
-          return family.emitOpError() << family.getSymNameAttr() << " streams " << name
-                                      << ", as another family does; expected a copy of its own";
-        tiles.offsets[unit] = std::exchange(plan.total, plan.total + tiles.tileWords);
-      }
+      for (int64_t matrix = 0; matrix < kind.getMatrices(); ++matrix)
+        for (int64_t unit = task.getBegin(); unit < int64_t(task.getEnd()); ++unit) {
+          int64_t number = matrix * *kind.getUnits() + unit;
+          if (tiles.kind != kind || tiles.offsets[number] != -1)
+            return family.emitOpError() << family.getSymNameAttr() << " streams " << name
+                                        << ", as another family does; expected a copy of its own";
+          tiles.offsets[number] = std::exchange(plan.total, plan.total + tiles.tileWords);
+        }
     }
   return plan;
 }
@@ -147,7 +157,7 @@ static LogicalResult applyPlan(ProgramOp program, WeightPlan &plan, int64_t lane
       return weight.emitOpError() << weight.getSymNameAttr()
                                   << " expected a task that streams its tiles";
     weight.setTileOffsets(tiles->second.offsets);
-    weight.setSegmentsAttr(tiles->second.kind.getSegmentsAttr());
+    weight.setSegmentsAttr(repeatSegments(tiles->second.kind));
     if (!weight.getGathered())
       continue;
     if (!isPlain(tiles->second, lanes))

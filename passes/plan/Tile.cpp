@@ -21,6 +21,7 @@ static LogicalResult tileKind(KindOp kind, TargetAttr target, bool dump) {
     kind.setUnits(target.getWorkers());
     return success();
   case KindClass::tiles:
+  case KindClass::experts:
   case KindClass::columns:
     FailureOr<TileMap> map = computeTileMap(kind, target.getLanes());
     if (failed(map))

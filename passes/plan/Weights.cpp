@@ -56,17 +56,18 @@ mk_task::WeightOp Weights::declare(Location loc, ArrayRef<Attribute> sources, Ty
   return weight;
 }
 
-FlatSymbolRefAttr Weights::pack(LinearOp linear) {
-  SmallVector<Attribute> sources = llvm::map_to_vector(linear.getWeights(), [](Value weight) {
-    return getSource(weight.getDefiningOp<WeightOp>());
-  });
-  Type type = getPackedType(linear);
+FlatSymbolRefAttr Weights::pack(Operation *product) {
+  SmallVector<Attribute> sources =
+      llvm::map_to_vector(getMultiplied(product), [](OpOperand &weight) {
+        return getSource(weight.get().getDefiningOp<WeightOp>());
+      });
+  Type type = getPackedType(product);
   mk_task::WeightOp weight;
   if (sources.size() == 1)
     weight = single.lookup({sources.front(), type});
   // A worker reads its tiles in the order of its tasks, so a second family needs tiles of its own.
   if (!weight || streamed.contains(weight))
-    weight = declare(linear.getLoc(), sources, type, Layout::tiles);
+    weight = declare(product->getLoc(), sources, type, Layout::tiles);
   streamed.insert(weight);
   return FlatSymbolRefAttr::get(weight.getSymNameAttr());
 }

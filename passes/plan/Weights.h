@@ -15,8 +15,8 @@ class Weights {
 public:
   Weights(Names &names, func::FuncOp func);
 
-  /// All matrices of a linear as one, in tiles.
-  FlatSymbolRefAttr pack(LinearOp linear);
+  /// All matrices of a product as one, in tiles.
+  FlatSymbolRefAttr pack(Operation *product);
   /// A vector, or a table that is looked up by row: from the tiles if it is multiplied too.
   FlatSymbolRefAttr placeTable(WeightOp table);
   /// Whether some mk.linear takes the tensor as its only weight.

@@ -132,6 +132,7 @@ def facts_of(imported: ImportedModel) -> Facts:
         facts.bos_token_id,
         facts.generation,
         imported.tied,
+        imported.parts,
     )
 
 

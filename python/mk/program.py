@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Facts:
     """What the text side of a model needs: `max_length` in tokens (None: the model states none), special tokens, the
-    model's own sampling defaults, and other names of tied parameters (other name -> canonical name)."""
+    model's own sampling defaults, other names of tied parameters (other name -> canonical name), and the names that a
+    checkpoint may have for the parts of a parameter."""
 
     name: str = ""
     max_length: int | None = None
@@ -31,6 +32,7 @@ class Facts:
     bos_token_id: int | None = None
     generation: Mapping[str, Any] = field(default_factory=dict)
     tied: Mapping[str, str] = field(default_factory=dict)
+    parts: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass

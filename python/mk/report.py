@@ -79,8 +79,9 @@ def report(program: Program) -> Report:
 
 
 def step_bytes(manifest: Manifest) -> int:
-    """Bytes of weight tiles that one step streams, padding included."""
-    return manifest["arenas"]["stream"]
+    """Bytes of weight tiles that a step of one token reads, padding included: of experts those that it chooses."""
+    units = {kind["name"]: kind["units"] for kind in manifest["kinds"]}
+    return sum(units[family["kind"]] * tile_bytes(manifest, family) for family in manifest["families"])
 
 
 def kv_bytes(manifest: Manifest) -> int:
@@ -101,14 +102,17 @@ def attended_bytes(manifest: Manifest, length: float) -> float:
 
 
 def tile_bytes(manifest: Manifest, family: Family) -> int:
-    """Bytes of one unit's weight tile, padding included; 0 for a family that streams none."""
+    """Bytes of one unit's weight tile, of all experts that a token chooses, padding included; 0 for a family that
+    streams none."""
     kind = next(k for k in manifest["kinds"] if k["name"] == family["kind"])
-    if kind["kind_class"] != "tiles":
+    if kind["kind_class"] not in ("tiles", "experts"):
         return 0
+    matrices = kind["matrices"] if kind["kind_class"] == "experts" else 1
     for weight in manifest["weights"]:
         if weight["name"] in family["operands"] and weight["layout"] == "tiles":
             if manifest["target"]["kind"] == "gpu":
-                return tile_blocks(weight["shape"][1]) * BLOCK_BYTES
+                return matrices * tile_blocks(weight["shape"][-1]) * BLOCK_BYTES
             per_word = 4 // ELEMENT_BYTES[weight["dtype"]]
-            return -(-weight["shape"][1] // per_word) * 2 * manifest["target"]["lanes"] * 4
+            words = -(-weight["shape"][-1] // per_word) * 2 * manifest["target"]["lanes"]
+            return matrices * words * 4
     return 0

@@ -39,7 +39,7 @@ def program(*, rows: int = 8, workers: int = 100) -> Program:
     manifest: Any = made.manifest
     (w,) = (weight for weight in manifest["weights"] if weight["name"] == "w")
     units = -(-rows // 8) * 2
-    w |= {"sources": ["w"], "shape": [rows, COLUMNS], "gathered": False}
+    w |= {"sources": ["w"], "views": [None], "shape": [rows, COLUMNS], "gathered": False}
     w["segments"] = [{"base": 0, "limit": rows, "outer": units // 2, "stride": 8, "half": 4, "partner": 4}]
     made.arrays["tile_offsets/w"] = np.arange(units)[::-1] * (4 * COLUMNS * 2 // 64)
     manifest["arenas"]["stream"] = units * 4 * COLUMNS * 2

@@ -16,7 +16,8 @@ Array = np.ndarray[Any, Any]
 class Shape:
     """The sizes of a Llama; `ratio` query heads share a KV head, `rotary` scales the sines and cosines.
 
-    `head_norm`: each head of the queries and keys has a norm before its rotation, as in Qwen3. `window`: that of the
+    `head_norm`: each head of the queries and keys has a norm before its rotation, as in Qwen3. `experts`: of as many
+    feed-forward layers each token chooses `chosen`, as in Mixtral; 0 for one without a choice. `window`: that of the
     first layer and every second one after it. `softcap` and `sinks` are those of attention, in all layers.
     """
 
@@ -31,6 +32,8 @@ class Shape:
     bias: bool = False
     rotary: float = 1.0
     head_norm: bool = False
+    experts: int = 0
+    chosen: int = 2
     window: int = 0
     softcap: float = 0.0
     sinks: bool = False
@@ -109,6 +112,8 @@ class Llama:
 
     def _mlp(self, x: str, name: str) -> str:
         s, row = self.shape, self._norm(x, f"{name}.norm2")
+        if s.experts:
+            return self._op("add", [x, self._mixture(row, name)], s.hidden)
         gate, up = (
             self._linear(row, self._weight(f"{name}.{part}", s.inner, s.hidden), s.inner)
             for part in ("gate", "up")
@@ -116,6 +121,25 @@ class Llama:
         inner = self._op("glu", [gate, up], s.inner)
         output = self._linear(inner, self._weight(f"{name}.down", s.hidden, s.inner), s.hidden)
         return self._op("add", [x, output], s.hidden)
+
+    def _mixture(self, row: str, name: str) -> str:
+        s = self.shape
+        logits = self._linear(row, self._weight(f"{name}.router", s.experts, s.hidden), s.experts)
+        route = self._op("topk_route", [logits], s.experts, f"{{chosen = {s.chosen} : i64, normalize}}")
+        both = self._weight(f"{name}.gate_up", s.experts, 2 * s.inner, s.hidden)
+        inner = self._op(
+            "moe_linear", [row, route, both], s.chosen * s.inner, f"{{chosen = {s.chosen} : i64}}"
+        )
+        sums, half = f"tensor<?x{2 * s.inner}xf32>", f"tensor<?x{s.inner}xf32>"
+        self._lines.append(f"""  epilogue {{
+  ^bb0(%acc: {sums}):
+    %gate = mk.slice %acc {{offset = 0 : i64}} : ({sums}) -> {half}
+    %up = mk.slice %acc {{offset = {s.inner} : i64}} : ({sums}) -> {half}
+    %glu = mk.glu %gate, %up : ({half}, {half}) -> {half}
+    mk.yield %glu : {half}
+  }}""")
+        down = self._weight(f"{name}.down", s.experts, s.hidden, s.inner)
+        return self._op("moe_combine", [inner, route, down], s.hidden, f"{{chosen = {s.chosen} : i64}}")
 
     def _norm(self, x: str, name: str) -> str:
         gain = self._vector(name, self.shape.hidden, 0.5, 1.5)
@@ -142,11 +166,11 @@ class Llama:
     def _vector(self, name: str, size: int, low: float, high: float) -> str:
         return self._declare(name, self._rng.uniform(low, high, size).astype(np.float32), "f32")
 
-    def _weight(self, name: str, rows: int, columns: int) -> str:
+    def _weight(self, name: str, *sizes: int) -> str:
         """Scaled so that every branch changes the logits."""
         if self._zeros:
-            return self._declare(name, np.broadcast_to(np.float32(0), (rows, columns)), self.storage)
-        values = self._rng.standard_normal((rows, columns)) * 1.5 * columns**-0.5
+            return self._declare(name, np.broadcast_to(np.float32(0), sizes), self.storage)
+        values = self._rng.standard_normal(sizes) * 1.5 * sizes[-1] ** -0.5
         return self._declare(name, values.astype(np.float32), self.storage)
 
     def _declare(self, name: str, values: Array, element: str) -> str:

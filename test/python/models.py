@@ -48,6 +48,65 @@ def tiny_qwen3(*, tied: bool = False, seed: int = 0, **config: Any) -> Any:
     return randomize(Qwen3ForCausalLM(Qwen3Config(**{**TINY, "tie_word_embeddings": tied, **config})), seed)
 
 
+def tiny_mixtral(*, seed: int = 0, **config: Any) -> Any:
+    """A MixtralForCausalLM of the same sizes: 2 of 8 experts, whose weights add up to one."""
+    from transformers import MixtralConfig, MixtralForCausalLM
+
+    fields = {**TINY, "num_local_experts": 8, "num_experts_per_tok": 2, **config}
+    return with_eager_experts(randomize(MixtralForCausalLM(MixtralConfig(**fields)), seed))
+
+
+def tiny_qwen3_moe(*, seed: int = 0, **config: Any) -> Any:
+    """A Qwen3MoeForCausalLM of the same sizes: 3 of 8 experts of 48, norms of heads."""
+    from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
+
+    experts = {
+        "num_experts": 8,
+        "num_experts_per_tok": 3,
+        "moe_intermediate_size": 48,
+        "norm_topk_prob": True,
+    }
+    model = Qwen3MoeForCausalLM(Qwen3MoeConfig(**{**TINY, **experts, **config}))
+    return with_eager_experts(randomize(model, seed))
+
+
+def tiny_qwen2_moe(*, seed: int = 0, **config: Any) -> Any:
+    """A Qwen2MoeForCausalLM of the same sizes: 3 of 8 experts of 48, and a gated one of 40 for all."""
+    from transformers import Qwen2MoeConfig, Qwen2MoeForCausalLM
+
+    experts = {"num_experts": 8, "num_experts_per_tok": 3, "moe_intermediate_size": 48}
+    fields = {**TINY, **experts, "shared_expert_intermediate_size": 40, **config}
+    return with_eager_experts(randomize(Qwen2MoeForCausalLM(Qwen2MoeConfig(**fields)), seed))
+
+
+def tiny_olmoe(*, seed: int = 0, **config: Any) -> Any:
+    """An OlmoeForCausalLM of the same sizes: norms of queries and keys, 3 of 8 experts with their probabilities."""
+    from transformers import OlmoeConfig, OlmoeForCausalLM
+
+    fields = {**TINY, "num_experts": 8, "num_experts_per_tok": 3, **config}
+    return with_eager_experts(randomize(OlmoeForCausalLM(OlmoeConfig(**fields)), seed))
+
+
+def tiny_granite_moe(*, seed: int = 0, **config: Any) -> Any:
+    """A GraniteMoeForCausalLM of the same sizes: 3 of 8 experts, and factors on everything."""
+    from transformers import GraniteMoeConfig, GraniteMoeForCausalLM
+
+    factors = {
+        "embedding_multiplier": 1.5,
+        "residual_multiplier": 0.8,
+        "attention_multiplier": 0.3,
+        "logits_scaling": 2.0,
+    }
+    fields = {**TINY, "num_local_experts": 8, "num_experts_per_tok": 3, **factors, **config}
+    return with_eager_experts(randomize(GraniteMoeForCausalLM(GraniteMoeConfig(**fields)), seed))
+
+
+def with_eager_experts(model: Any) -> Any:
+    """The model with the experts of its own source, one after the other, as a reference."""
+    model.set_experts_implementation("eager")
+    return model
+
+
 def tiny(architecture: str, *, seed: int = 0, **config: Any) -> Any:
     """A causal model of any architecture, of the same sizes where its config has their names."""
     import transformers

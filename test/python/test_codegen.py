@@ -174,6 +174,11 @@ CASES: dict[str, tuple[Shape, dict[str, Any]]] = {
     "head-norms-24": (Shape(head_dim=24, ratio=3, head_norm=True), {"dtype": "bfloat16"}),
     "head-norms-12": (Shape(head_dim=12, heads=1, ratio=1, head_norm=True), {"workers": 7}),
     "head-norms-v3": (Shape(head_dim=40, head_norm=True), {"target": "x86-64-v3", "dtype": "bfloat16"}),
+    "experts": (Shape(experts=5), {"workers": 3}),
+    "experts-bf16": (Shape(hidden=45, inner=51, vocabulary=77, experts=7, chosen=3), {"dtype": "bfloat16"}),
+    "experts-v3": (Shape(hidden=45, inner=33, experts=3, chosen=1), {"target": "x86-64-v3"}),
+    "experts-v3-bf16": (Shape(hidden=40, inner=9, experts=4, chosen=4),
+                        {"target": "x86-64-v3", "dtype": "bfloat16", "workers": 1}),
     "window": (Shape(window=20), {"workers": 3}),
     "window-1": (Shape(window=1, head_dim=8), {"dtype": "bfloat16", "split": 16}),
     "window-of-ranges": (Shape(window=64, heads=1), {"split": 16, "workers": 3}),
@@ -234,6 +239,7 @@ def test_a_random_shape_agrees_with_the_interpreter(seed: int) -> None:
         tied=bool(rng.integers(2)),
         bias=bool(rng.integers(2)),
         head_norm=bool(rng.integers(2)),
+        experts=int(rng.integers(2)) * int(rng.integers(2, 12)),
         window=int(rng.choice([0, rng.integers(1, 100)])),
         softcap=float(rng.choice([0.0, rng.uniform(0.1, 2.0)])),
         sinks=bool(rng.integers(2)),
@@ -254,6 +260,8 @@ def test_a_random_shape_agrees_with_the_interpreter(seed: int) -> None:
         ("heads", {"head_norm": True}),
         ("rope", {"head_norm": True}),
         ("combine", {"window": 21, "sinks": True}),
+        ("experts", {"experts": 5}),
+        ("narrow", {"experts": 5}),
     ],
 )
 def test_a_fusion_changes_no_bit(fusion: str, changed: dict[str, Any]) -> None:
@@ -276,8 +284,9 @@ both_types_and_more = pytest.mark.parametrize(
         (replace(UNEVEN, head_norm=True), "bfloat16"),
         (replace(UNEVEN, window=13, softcap=0.7, sinks=True), "float32"),
         (replace(UNEVEN, window=18, softcap=0.7, sinks=True), "bfloat16"),
+        (replace(UNEVEN, experts=7, chosen=3), "bfloat16"),
     ],
-    ids=["float32", "bfloat16", "head-norms", "window", "window-bfloat16"],
+    ids=["float32", "bfloat16", "head-norms", "window", "window-bfloat16", "experts"],
 )
 
 

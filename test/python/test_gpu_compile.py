@@ -39,13 +39,14 @@ MODELS = {
         36,
     ),
 }
-# Bytes, stores and loads together. The aim is none: a change may lower these numbers, and must not raise them.
+# Bytes, stores and loads together, of the kernel for few tokens and the other. The aim is none: a change may lower
+# these numbers, and must not raise them.
 MOST_SPILLS = {
-    "SmolLM2-135M": 300,
-    "Llama-3.2-1B": 600,
-    "Llama-3.1-8B": 900,
-    "Qwen3-0.6B": 300,
-    "Qwen3-8B": 900,
+    "SmolLM2-135M": (0, 0),
+    "Llama-3.2-1B": (0, 300),
+    "Llama-3.1-8B": (200, 800),
+    "Qwen3-0.6B": (0, 200),
+    "Qwen3-8B": (400, 800),
 }
 
 
@@ -151,10 +152,10 @@ def test_windows_caps_and_sinks_assemble(shape: Shape) -> None:
 
 # Threads of a CTA, most of its shared memory and of its spills: without `set_registers` a thread has 168 registers.
 TARGETS = {
-    "sm_80": (288, 166912, 2200),
-    "sm_89": (288, 101376, 2200),
-    "sm_100a": (384, 232448, 300),
-    "sm_120a": (384, 101376, 600),
+    "sm_80": (288, 166912, 300),
+    "sm_89": (288, 101376, 300),
+    "sm_100a": (384, 232448, 0),
+    "sm_120a": (384, 101376, 0),
 }
 
 

@@ -72,6 +72,11 @@ def test_steps_are_as_good_as_those_of_the_interpreter(
     expected = errors(interpreted(name, steps, "bfloat16"), exact)
     found = errors(logits, exact)
     assert found.mean() < 1.2 * expected.mean() and found.max() < 2 * expected.max()
+    prompt = steps[0][0][:12]  # one group of rows and two, and tokens alone: the same bits
+    with machine.program.engine(weights) as engine:
+        together = engine.step(prompt, range(12), [0] * 12)
+        parts = [engine.step(prompt[a:b], range(a, b), [1] * (b - a)) for a, b in ((0, 7), (7, 8), (8, 12))]
+    assert np.array_equal(together, np.concatenate(parts))
     gain = next(key for key, value in weights.items() if "norm" in key or "ln_2" in key)
     changed = weights[gain].copy()
     changed[5] += 0.5

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import mk
@@ -69,6 +70,24 @@ CASES: dict[str, tuple[str, dict[str, Any], str]] = {
 }
 
 
+# What the README calls them.
+NAMES = {
+    "GPTNeoX": "GPT-NeoX",
+    "GPT2": "GPT-2",
+    "Phi3": "Phi-3",
+    "Olmo": "OLMo",
+    "StableLm": "StableLM",
+    "Glm4": "GLM 4",
+}
+ELSEWHERE = {"Gemma2", "Gemma3", "Glm"}  # in part: with full attention; GLM without number
+
+
+def test_the_readme_names_what_is_tested() -> None:
+    text = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+    for architecture, *_ in CASES.values():
+        assert architecture in ELSEWHERE or NAMES.get(architecture, architecture) in text, architecture
+
+
 def logits_of(program: mk.Program, tokens: dict[int, list[int]]) -> dict[int, np.ndarray[Any, Any]]:
     with program.engine() as engine:
         ragged = Ragged(engine, tokens)
@@ -95,6 +114,29 @@ def test_ragged_steps_match_hugging_face(name: str) -> None:
     with torch.no_grad():
         parameter[..., 3] += 0.5  # of a matrix, what one column contributes
     assert largest_error(model, tokens, logits) > 2e-4
+
+
+@pytest.mark.parametrize("architecture", ["GPT2", "Glm4"])
+def test_bits_do_not_depend_on_the_batch_the_workers_or_the_fusions(architecture: str) -> None:
+    model = tiny(architecture)
+    text = mk.lower_module(model, to="mk", max_length=64, split=64).text()
+    weights = {name: value.detach().numpy() for name, value in model.named_parameters()}
+    tokens = texts(160, {0: 24})[0]
+    found = []
+    for chunks, options in (
+        ([24], {"workers": 2}),
+        ([1] * 24, {"workers": 1}),
+        ([7, 1, 16], {"workers": 3, "without": ("norm", "residual", "rope", "glu")}),
+    ):
+        program = mk.compile_ir(text, mk.compile_module(model, max_length=64, split=64), **options)
+        logits, done = [], 0
+        with program.engine(weights=weights) as engine:
+            for count in chunks:
+                places = range(done, done + count)
+                logits.append(engine.step(tokens[done : done + count], places, [0] * count))
+                done += count
+        found.append(np.concatenate(logits))
+    assert np.array_equal(found[0], found[1]) and np.array_equal(found[0], found[2])
 
 
 def test_frequencies_are_those_of_the_length_that_a_program_is_made_for() -> None:

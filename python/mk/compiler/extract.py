@@ -192,12 +192,14 @@ def _segment(segment: Attribute) -> Segment:
 
 def _kind(op: Operation, names: native.AbiText) -> Kind:
     attributes = op.attributes
+    is_experts = names["kind_classes"][attributes["kind_class"]] == "experts"
     attends = [inner for inner in op.regions[0].blocks[0] if inner.name == "mk.attend"]
     return Kind(
         name=attributes["sym_name"],
         kind_class=names["kind_classes"][attributes["kind_class"]],
         domain=names["domains"][attributes["domain"]],
         units=_required(op, "units", "mk-tile"),
+        matrices=next(iter(op.regions[0].blocks[0])).attributes["chosen"] if is_experts else 1,
         window=attends[0].attributes.get("window", 0) if attends else 0,
     )
 

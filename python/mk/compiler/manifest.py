@@ -160,9 +160,10 @@ class Kind(TypedDict):
     """Code shared by families. `kind` words of the table count these."""
 
     name: str
-    kind_class: str  # "tiles", "columns", "attend" or "serial"
+    kind_class: str  # "tiles", "columns", "attend", "serial" or "experts"
     domain: str
     units: int
+    matrices: int  # how many of its weight a row needs: the experts that it chooses; 1 without experts
     window: NotRequired[int]  # of the class "attend": positions that a token sees at most, 0: all
 
 

@@ -21,6 +21,7 @@ FUSIONS = (
     "heads",
     "glu",
     "residual",
+    "experts",
     "argmax",
     "narrow",
 )  # of mk-fuse-pipeline

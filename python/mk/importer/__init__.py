@@ -60,6 +60,7 @@ def _import_model(source: Any, progress: Callable[[str], None] | None) -> Import
     from mk.importer.checkpoint import match_weights
     from mk.importer.export import export_step
     from mk.importer.facts import constant_values, model_facts
+    from mk.importer.parts import checkpoint_parts
     from mk.importer.torch_text import print_step
 
     enter("export")
@@ -67,8 +68,9 @@ def _import_model(source: Any, progress: Callable[[str], None] | None) -> Import
     enter("print")
     text = print_step(exported)
     enter("weights")
+    parts = checkpoint_parts(model, exported.shapes)
     if weights is not None:
-        weights = match_weights(weights, exported, model)
+        weights = match_weights(weights, exported, model, parts)
     parameters = {
         name: Parameter(shape, weights.dtype(name) if weights is not None else None)
         for name, shape in exported.shapes.items()
@@ -76,4 +78,4 @@ def _import_model(source: Any, progress: Callable[[str], None] | None) -> Import
     facts = model_facts(model, exported, generation)
     constants = constant_values(exported)
     enter("")
-    return ImportedModel(text, constants, parameters, exported.tied, facts, weights, seconds)
+    return ImportedModel(text, constants, parameters, exported.tied, facts, weights, seconds, parts)

@@ -5,20 +5,27 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mk.importer.export import Exported
 from mk.weights import Weights
 
 
-def match_weights(weights: Weights, exported: Exported, model: Any) -> Weights:
+def match_weights(
+    weights: Weights, exported: Exported, model: Any, parts: Mapping[str, Sequence[str]]
+) -> Weights:
     """The weights under the canonical names of the parameters, and nothing else.
 
-    A checkpoint may hold a tied parameter under its other name, and may leave out the model's base prefix.
+    A checkpoint may hold a tied parameter under its other name, may leave out the model's base prefix, and may have
+    a parameter in `parts`.
     Raises WeightError if a parameter is missing or has another shape, or if the checkpoint has a weight that the
     model neither uses nor declares as expected; when it is read, if its names have different values.
     """
     prefix = f"{model.base_model_prefix}."
+    weights = weights.with_parts(parts, exported.shapes)
+    bare = {name: [part.removeprefix(prefix) for part in found] for name, found in parts.items()}
+    weights = weights.with_parts(bare, exported.shapes)
     aliases: dict[str, list[str]] = {}
     for alias, canonical in exported.tied.items():
         aliases.setdefault(canonical, []).append(alias)

@@ -67,7 +67,8 @@ class ImportedModel:
     every argument carries `mk.kind` and `mk.name`. `constants` are the values of arguments of kind "buffer" and
     "constant" by `mk.name`; one whose value depends on the length of a sequence also has `NAME@LIMIT`, its value for
     sequences of more than LIMIT tokens. `parameters` has canonical names only; `tied` maps every other name of a
-    parameter to its canonical one. `weights` is None if the model was given without values.
+    parameter to its canonical one, `parts` those that files may have in parts to their names. `weights` is None if the
+    model was given without values.
     """
 
     text: str
@@ -77,3 +78,4 @@ class ImportedModel:
     config: ModelFacts
     weights: Weights | None
     seconds: dict[str, float] = field(default_factory=dict)
+    parts: dict[str, list[str]] = field(default_factory=dict)

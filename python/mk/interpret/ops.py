@@ -81,6 +81,59 @@ def linear(step: Step, op: Operation, operands: list[Any], above: Environment) -
     return run_block(epilogue[0], [accumulators], step, above) if epilogue else [accumulators]
 
 
+@meaning("mk.topk_route")
+def topk_route(step: Step, op: Operation, operands: list[Any], above: Environment) -> Sequence[Runtime]:
+    (logits,) = operands
+    result = np.zeros_like(logits)
+    for n, row in enumerate(logits):
+        order = [e for e in np.argsort(-row, kind="stable") if not np.isnan(row[e])]
+        chosen = order[: op.attributes["chosen"]]
+        if not chosen:
+            continue
+        powers = np.exp(row - row[chosen[0]])
+        total = powers[chosen].sum() if "normalize" in op.attributes else powers.sum()
+        result[n, chosen] = powers[chosen] / total * np.float32(op.attributes.get("scale", 1.0))
+    return [result]
+
+
+@meaning("mk.moe_linear")
+def moe_linear(step: Step, op: Operation, operands: list[Any], above: Environment) -> Sequence[Runtime]:
+    x, route, weight = operands
+    rows, blocks = _round(x, weight.dtype), op.attributes["chosen"]
+    products = np.full((blocks, len(x), weight.shape[1]), np.nan, np.float32)  # NaN marks what is unspecified
+    for n, e, j in _choices(route):
+        products[j, n] = multiply(rows[n : n + 1], weight[e])[0]
+    epilogue = list(op.regions[0])
+    parts = [run_block(epilogue[0], [part], step, above)[0] for part in products] if epilogue else products
+    return [np.concatenate(parts, axis=1)]
+
+
+@meaning("mk.moe_combine")
+def moe_combine(step: Step, op: Operation, operands: list[Any], above: Environment) -> Sequence[Runtime]:
+    x, route, weight = operands
+    blocks = _round(x, weight.dtype).reshape(len(x), op.attributes["chosen"], weight.shape[2])
+    sums = np.zeros((len(x), weight.shape[1]), np.float32)
+    for n, e, j in _choices(route):
+        product = multiply(blocks[n, j : j + 1], weight[e])[0].astype(np.float64)
+        sums[n] = (product * route[n, e] + sums[n]).astype(np.float32)
+    epilogue = list(op.regions[0])
+    return run_block(epilogue[0], [sums], step, above) if epilogue else [sums]
+
+
+@meaning("mk.gate_rows")
+def gate_rows(step: Step, op: Operation, operands: list[Any], above: Environment) -> Sequence[Runtime]:
+    x, gate = operands
+    with np.errstate(
+        over="ignore"
+    ):  # exp of a large number is infinite, and the quotient the 0 that it should be
+        return [x * (1 / (1 + np.exp(-gate)))]
+
+
+def _choices(route: Array) -> list[tuple[int, int, int]]:
+    """(row, expert, place among the row's experts) in ascending order."""
+    return [(n, int(e), j) for n, row in enumerate(route) for j, e in enumerate(np.flatnonzero(row))]
+
+
 @meaning("mk.rowwise")
 def rowwise(step: Step, op: Operation, operands: list[Any], above: Environment) -> Sequence[Runtime]:
     (body,) = op.regions[0]

@@ -84,8 +84,11 @@ class Engine:
 
     @property
     def step_bytes(self) -> int:
-        """Bytes of packed weights that a step reads, whatever its number of tokens."""
-        return self.program.manifest["arenas"]["stream"]
+        """Bytes of packed weights that a step of one token reads; more tokens read more only where they choose other
+        experts."""
+        from mk.report import step_bytes
+
+        return step_bytes(self.program.manifest)
 
     def length(self, slot: int) -> int:
         """Tokens that a slot holds."""

@@ -142,7 +142,7 @@ def _pack_rows(weight: Weight, sources: Iterable[Array], params: Memory) -> None
 
 def _pack_tiles(weight: Weight, sources: list[Array], offsets: Array, stream: Memory, lanes: int) -> None:
     native_sources = (Source * len(sources))(
-        *(Source(s.ctypes.data, s.shape[0], ELEMENT_TYPES[s.dtype.name]) for s in sources)
+        *(Source(s.ctypes.data, s.size // s.shape[-1], ELEMENT_TYPES[s.dtype.name]) for s in sources)
     )
     segments = (Segment * len(weight["segments"]))(
         *(
@@ -154,7 +154,7 @@ def _pack_tiles(weight: Weight, sources: list[Array], offsets: Array, stream: Me
     failed = library().mk_pack_tiles(
         native_sources,
         len(sources),
-        weight["shape"][1],
+        weight["shape"][-1],
         ELEMENT_TYPES[weight["dtype"]],
         lanes,
         segments,

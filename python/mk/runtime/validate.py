@@ -216,9 +216,9 @@ def _check_weights(manifest: Manifest, arrays: Mapping[str, np.ndarray[Any, Any]
         if weight["layout"] == "tiles":
             offsets = arrays[f"tile_offsets/{weight['name']}"]
             per_word = 4 // element
-            tile = -(-weight["shape"][1] // per_word) * 2 * lanes * 4
+            tile = -(-columns // per_word) * 2 * lanes * 4
             if on_gpu:
-                tile = tile_blocks(weight["shape"][1]) * BLOCK_BYTES
+                tile = tile_blocks(columns) * BLOCK_BYTES
             _check(
                 offsets.ndim == 1
                 and (offsets >= 0).all()

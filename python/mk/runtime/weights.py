@@ -84,6 +84,15 @@ def _lookup(program: Program, source: Any) -> Callable[[str], np.ndarray[Any, An
     from mk.weights import open_weights
 
     opened = open_weights(source if program.parameters() else {})
+    shapes = {
+        name: w["shape"]
+        for w in program.manifest["weights"]
+        if len(w["sources"]) == 1
+        for name in w["sources"]
+    }
+    opened = opened.with_parts(program.facts.parts, shapes)
+    bare = {name: [part.partition(".")[2] for part in parts] for name, parts in program.facts.parts.items()}
+    opened = opened.with_parts(bare, shapes)
 
     def lookup(name: str) -> np.ndarray[Any, Any]:
         if name in program.constants:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -62,6 +63,27 @@ class Weights(Mapping[str, "np.ndarray[Any, Any]"]):
             if here := [name for name in old if name in self._entries]:
                 entries[new] = replace(self._entries[here[0]], load=functools.partial(self.one_of, here))
         return Weights(self.source, entries)
+
+    def with_parts(self, parts: Mapping[str, Sequence[str]], shapes: Mapping[str, Sequence[int]]) -> Weights:
+        """These, and each name of `parts` that is not here but made of weights that are: their rows one below the
+        other, in the shape that `shapes` has for the name if they fill it. The parts themselves are then left out.
+        """
+        entries = dict(self._entries)
+        for name, found in parts.items():
+            if name in self._entries or not all(part in self._entries for part in found):
+                continue
+            first = self._entries[found[0]]
+            rows = (sum(self._entries[part].shape[0] for part in found), *first.shape[1:])
+            wanted = tuple(shapes.get(name, rows))
+            shape = wanted if math.prod(wanted) == math.prod(rows) and wanted[-1] == rows[-1] else rows
+            entries[name] = Entry(shape, first.dtype, functools.partial(self._joined, list(found), shape))
+            for part in found:
+                entries.pop(part, None)
+        return Weights(self.source, entries)
+
+    def _joined(self, parts: list[str], shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
+        arrays = [self[part] for part in parts]
+        return (arrays[0] if len(arrays) == 1 else np.concatenate(arrays)).reshape(shape)
 
     def one_of(self, names: Sequence[str]) -> np.ndarray[Any, Any]:
         """The array of a parameter that may have any of `names`.

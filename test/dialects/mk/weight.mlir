@@ -13,7 +13,7 @@ func.func @weight() {
 // -----
 
 func.func @f() {
-  // expected-error @+1 {{'mk.weight' op result #0 must be weight tensor<Dxf32> or tensor<RxKxf32|bf16>, but got 'tensor<?x64xf32>'}}
+  // expected-error @+1 {{'mk.weight' op result #0 must be weight tensor<Dxf32>, tensor<RxKxf32|bf16> or tensor<ExRxKxf32|bf16>, but got 'tensor<?x64xf32>'}}
   %0 = mk.weight @embed : tensor<?x64xf32>
   return
 }

@@ -12,7 +12,7 @@ mk_task.program @step {
 
 // Tiles of a vector.
 mk_task.program @step {
-  // expected-error@+1 {{layout(tiles) expected a matrix, found 'tensor<64xf32>'}}
+  // expected-error@+1 {{layout(tiles) expected a matrix, or one for each expert, found 'tensor<64xf32>'}}
   mk_task.weight @w [@w] layout(tiles) : tensor<64xf32>
 }
 
@@ -22,6 +22,18 @@ mk_task.program @step {
 mk_task.program @step {
   // expected-error@+1 {{class(tiles) expected one mk.linear and mk.yield, found mk.silu}}
   mk_task.kind @silu class(tiles) domain(tokens) {
+  ^bb0(%x: tensor<?x64xf32>):
+    %y = mk.silu %x : (tensor<?x64xf32>) -> tensor<?x64xf32>
+    mk.yield %y : tensor<?x64xf32>
+  }
+}
+
+// -----
+
+// An experts kind without experts.
+mk_task.program @step {
+  // expected-error@+1 {{class(experts) expected mk.moe_linear or mk.moe_combine, found mk.silu}}
+  mk_task.kind @silu class(experts) domain(tokens) {
   ^bb0(%x: tensor<?x64xf32>):
     %y = mk.silu %x : (tensor<?x64xf32>) -> tensor<?x64xf32>
     mk.yield %y : tensor<?x64xf32>

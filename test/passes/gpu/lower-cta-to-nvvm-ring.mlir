@@ -22,7 +22,7 @@ func.func @ring(%context: !mk_cta.context, %slot: index, %parity: i32, %bytes: i
   mk_cta.ring_fill %ring[%slot], %full, %context, "stream", %slot, %bytes : memref<1x4096xi32, 3>, memref<1xi64, 3>
   // Without a flag only the clock ends it; then one thread writes the worker's line, and event -5 stands for the wait.
   // CHECK: mbarrier.try_wait.parity.shared::cta.b64 done, [$1], $2; @done bra out; mov.u64 now, %globaltimer;
-  // CHECK-SAME: atom.relaxed.cta.shared.exch.b32 word, [$4], 1;{{.*}}st.volatile.global.v4.u32 [line], {1, 0, $7, 0};
+  // CHECK-SAME: atom.relaxed.cta.shared.exch.b32 word, [$4], 1;{{.*}}st.volatile.global.v2.u32 [line+8], {$7, 0};
   // CHECK-SAME: %c-5_i32
   %landed = mk_cta.ring_await landed %full[%slot], %parity in %context, %slot, %slot, %over : memref<1xi64, 3>, memref<1xi32, 3>
   // CHECK: ld.shared.v4.u32 {$0, $1, $2, $3}, [$4];
