@@ -38,14 +38,16 @@ MODELS = {
         36,
     ),
 }
-# Bytes, stores and loads together. The aim is none: a change may lower these numbers, and must not raise them.
+# Bytes, stores and loads together, of the kernels for up to 8 and up to 16 tokens. The aim is none: a change may lower
+# these numbers, and must not raise them.
 MOST_SPILLS = {
-    "SmolLM2-135M": 300,
-    "Llama-3.2-1B": 600,
-    "Llama-3.1-8B": 900,
-    "Qwen3-0.6B": 300,
-    "Qwen3-8B": 900,
+    "SmolLM2-135M": (0, 0),
+    "Llama-3.2-1B": (0, 250),
+    "Llama-3.1-8B": (200, 800),
+    "Qwen3-0.6B": (0, 150),
+    "Qwen3-8B": (400, 800),
 }
+MOST_SPILLS_OF_WINDOWS, MOST_SPILLS_OF_256 = (650, 1050), (2700, 2700)
 
 
 def text(shape: Shape) -> str:
@@ -142,8 +144,9 @@ def test_windows_caps_and_sinks_assemble(shape: Shape) -> None:
         0,
     ]
     launch = compiled.manifest["gpu"]
-    assert launch is not None and launch["registers"] <= 224
-    assert launch["spills"] <= (5000 if shape.head_dim == 256 else 1100)
+    assert launch is not None and all(kernel["registers"] <= 224 for kernel in launch["kernels"])
+    most = MOST_SPILLS_OF_256 if shape.head_dim == 256 else MOST_SPILLS_OF_WINDOWS
+    assert all(a["spills"] <= b for a, b in zip(launch["kernels"], most, strict=True))
 
 
 def test_explain_says_what_the_assembler_says(capsys: pytest.CaptureFixture[str]) -> None:
