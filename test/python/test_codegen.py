@@ -245,6 +245,8 @@ def test_a_random_shape_agrees_with_the_interpreter(seed: int) -> None:
         sinks=bool(rng.integers(2)),
     )
     dtype = str(rng.choice(["float32", "bfloat16"]))
+    if shape.experts:  # what bfloat16 rounds away may choose another expert
+        dtype = "float32"
     check(
         shape,
         options(

@@ -39,15 +39,16 @@ MODELS = {
         36,
     ),
 }
-# Bytes, stores and loads together, of the kernel for few tokens and the other. The aim is none: a change may lower
+# Bytes, stores and loads together, of the kernels for up to 8 and up to 16 tokens. The aim is none: a change may lower
 # these numbers, and must not raise them.
 MOST_SPILLS = {
     "SmolLM2-135M": (0, 0),
-    "Llama-3.2-1B": (0, 300),
+    "Llama-3.2-1B": (0, 250),
     "Llama-3.1-8B": (200, 800),
-    "Qwen3-0.6B": (0, 200),
+    "Qwen3-0.6B": (0, 150),
     "Qwen3-8B": (400, 800),
 }
+MOST_SPILLS_OF_WINDOWS, MOST_SPILLS_OF_256 = (650, 1050), (2700, 2750)
 
 
 def text(shape: Shape) -> str:
@@ -144,10 +145,9 @@ def test_windows_caps_and_sinks_assemble(shape: Shape) -> None:
         0,
     ]
     launch = compiled.manifest["gpu"]
-    assert launch is not None and [kernel["tokens"] for kernel in launch["kernels"]] == [8, 16]
-    for kernel in launch["kernels"]:
-        assert kernel["registers"] <= 224
-        assert kernel["spills"] <= (5000 if shape.head_dim == 256 else 1100)
+    assert launch is not None and all(kernel["registers"] <= 224 for kernel in launch["kernels"])
+    most = MOST_SPILLS_OF_256 if shape.head_dim == 256 else MOST_SPILLS_OF_WINDOWS
+    assert all(a["spills"] <= b for a, b in zip(launch["kernels"], most, strict=True))
 
 
 # Threads of a CTA, most of its shared memory and of its spills: without `set_registers` a thread has 168 registers.
