@@ -176,7 +176,9 @@ static void buildGpuKindsPipeline(OpPassManager &pm) { pm.addPass(createLowerGpu
 static void buildKernelPipeline(OpPassManager &pm, const TraceOptions &options) {
   BuildKernelOptions kernel;
   kernel.trace = options.trace;
+  kernel.keep = true;
   pm.addPass(createBuildKernel(kernel));
+  pm.addPass(createVerifyRing());
   if (options.trace)
     pm.addPass(createTimeRing());
   pm.addPass(createAddPacker());

@@ -55,7 +55,8 @@ LogicalResult CacheType::verify(EmitError emitError, int64_t heads, int64_t head
 
 LogicalResult TargetAttr::verify(EmitError emitError, StringRef kind, StringRef features,
                                  int64_t workers, int64_t lanes, int64_t bandwidth, int64_t shared,
-                                 int64_t inFlight) {
+                                 int64_t inFlight, int64_t registers, int64_t bulkCopy,
+                                 int64_t setRegisters, int64_t mmaBf16) {
   if (kind != "cpu" && kind != "gpu")
     return emitError() << "expected target kind \"cpu\" or \"gpu\", found \"" << kind << "\"";
   if (workers <= 0)
@@ -66,9 +67,15 @@ LogicalResult TargetAttr::verify(EmitError emitError, StringRef kind, StringRef 
     if (shared <= 0 || inFlight <= 0)
       return emitError() << "expected the shared memory and the bytes in flight of a gpu, found "
                          << shared << " and " << inFlight;
+    if (registers <= 0)
+      return emitError() << "expected the registers of a multiprocessor, found " << registers;
   } else if (lanes != 4 && lanes != 8 && lanes != 16) {
     return emitError() << "expected 4, 8 or 16 lanes, found " << lanes;
   }
+  for (auto [name, value] :
+       {std::pair("bulk_copy", bulkCopy), {"set_registers", setRegisters}, {"mma_bf16", mmaBf16}})
+    if (value != 0 && value != 1)
+      return emitError() << "expected " << name << " to be 0 or 1, found " << value;
   if (bandwidth <= 0)
     return emitError() << "expected a positive bandwidth, found " << bandwidth;
   return success();

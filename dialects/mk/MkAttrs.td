@@ -20,14 +20,21 @@ def Mk_TargetAttr : AttrDef<Mk_Dialect, "Target"> {
     * `lanes`: float32 lanes of one vector register (4, 8 or 16), 2 on a GPU; a weight tile has `2 * lanes` rows;
     * `bandwidth`: read bandwidth in GB/s for the cost model;
     * `shared`: bytes of on-chip memory that a CTA may have; `in_flight`: bytes of weights that it keeps on their
-      way while its ring holds enough, and half of what it keeps when it does not. 0 on a CPU.
+      way while its ring holds enough, and half of what it keeps when it does not. 0 on a CPU;
+    * `registers`: 32-bit registers of a multiprocessor, which the threads of its CTA share. What its instructions are, 1 or
+      0: `bulk_copy`: one thread has a copy engine fill shared memory; `set_registers`: warps give registers to others
+      while they run; `mma_bf16`: tensor cores multiply bfloat16. Only what differs from an sm_90a is written.
 
     `#mk.target<kind = "gpu", features = "sm_90a", workers = 132, lanes = 2, bandwidth = 3150, shared = 232448, in_flight = 32768>`
   }];
   let parameters = (ins StringRefParameter<"machine class">:$kind, StringRefParameter<"LLVM features">:$features,
                         "int64_t":$workers, "int64_t":$lanes, "int64_t":$bandwidth,
                         DefaultValuedParameter<"int64_t", "0">:$shared,
-                        DefaultValuedParameter<"int64_t", "0">:$in_flight);
+                        DefaultValuedParameter<"int64_t", "0">:$in_flight,
+                        DefaultValuedParameter<"int64_t", "65536">:$registers,
+                        DefaultValuedParameter<"int64_t", "1">:$bulk_copy,
+                        DefaultValuedParameter<"int64_t", "1">:$set_registers,
+                        DefaultValuedParameter<"int64_t", "1">:$mma_bf16);
   let assemblyFormat = "`<` struct(params) `>`";
   let genVerifyDecl = 1;
   let extraClassDeclaration = [{

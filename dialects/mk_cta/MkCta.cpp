@@ -10,6 +10,7 @@ using namespace mlir;
 using namespace mlir::mk_cta;
 
 #include "dialects/mk_cta/MkCtaDialect.cpp.inc"
+#include "dialects/mk_cta/MkCtaEnums.cpp.inc"
 #define GET_TYPEDEF_CLASSES
 #include "dialects/mk_cta/MkCtaTypes.cpp.inc"
 #define GET_OP_CLASSES

@@ -11,6 +11,7 @@
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 
 #include "dialects/mk_cta/MkCtaDialect.h.inc"
+#include "dialects/mk_cta/MkCtaEnums.h.inc"
 #define GET_TYPEDEF_CLASSES
 #include "dialects/mk_cta/MkCtaTypes.h.inc"
 #define GET_OP_CLASSES

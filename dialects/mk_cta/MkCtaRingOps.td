@@ -1,17 +1,38 @@
 // Part of mk, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// The ring of tiles in a CTA's shared memory: the loader warp fills its slots by the copy engine, the
-// consumer warps read them and give them back. Included by MkCtaGpuOps.td.
+// The ring of tiles in a CTA's shared memory: the loader warp fills its slots, by the copy engine where
+// there is one, the consumer warps read them and give them back. Included by MkCtaGpuOps.td.
 #ifndef MK_CTA_RING_OPS_TD
 #define MK_CTA_RING_OPS_TD
+
+include "mlir/IR/EnumAttr.td"
+
+/// What a thread of a CTA waits for inside the CTA. In a stall block an event of -value stands for it; -1 and -2 are
+/// the end of a step and flagged words.
+def MkCta_RingWait : I32EnumAttr<"RingWait", "what a warp waits for in its own CTA", [
+    I32EnumAttrCase<"full", 3>, I32EnumAttrCase<"empty", 4>, I32EnumAttrCase<"landed", 5>,
+    I32EnumAttrCase<"begun", 6>, I32EnumAttrCase<"passed", 7>]> {
+  let cppNamespace = "::mlir::mk_cta";
+  let description = [{
+    * `full`: consumers, for the bytes of a slot;
+    * `empty`: the loader, for the consumers to give a slot back;
+    * `landed`: the loader, for its own copies;
+    * `begun`: the loader, for the consumers to begin a step;
+    * `passed`: the consumers, for the loader to have read what a step was asked to do.
+
+    The loader waits twice as long as the context says before it gives up: mostly it waits because the consumers
+    do, and what these wait for says more.
+  }];
+}
 
 def MkCta_RingInitOp : MkCta_Op<"ring_init", [MemoryEffects<[MemRead, MemWrite]>]> {
   let summary = "set up the barriers of the ring";
   let description = [{
-    One thread does, once per launch. A `full` barrier has one arrival, the loader's announcement, and completes
-    when the announced bytes have landed; an `empty` barrier has `consumers` arrivals, one for each consumer
-    warp. The fence makes them visible to the copy engine; a barrier of the CTA must follow.
+    One thread does, once per launch. An `empty` barrier has `consumers` arrivals, one for each consumer warp. A `full`
+    barrier has one arrival, the loader's announcement, and completes when the announced bytes have landed; on a target
+    without bulk copies it has 32, one of each lane of the loader, whose copies have landed by then. The fence makes
+    the barriers visible to the copy engine; a barrier of the CTA must follow.
 
     ```mlir
     mk_cta.ring_init %full, %empty {consumers = 8 : i64} : memref<12xi64, 3>, memref<12xi64, 3>
@@ -21,46 +42,64 @@ def MkCta_RingInitOp : MkCta_Op<"ring_init", [MemoryEffects<[MemRead, MemWrite]>
   let assemblyFormat = "$full `,` $empty attr-dict `:` type($full) `,` type($empty)";
 }
 
-def MkCta_RingAwaitOp : MkCta_Op<"ring_await", [MemoryEffects<[MemRead, MemWrite]>]> {
+def MkCta_RingAwaitOp : MkCta_Op<"ring_await", [MemoryEffects<[MemRead, MemWrite]>, AttrSizedOperandSegments]> {
   let summary = "wait for a phase of a barrier of the ring";
   let description = [{
-    Spins until the phase of parity `parity` has completed, and gives true; or until the word `quit` is not
-    zero, and gives false. Without `quit` it always gives true: a copy that was issued always lands.
-    Completion of a phase has acquire semantics at the scope of the CTA: the consumers see the bytes that the
-    copy engine wrote, and the loader may overwrite what the consumers have read.
+    Spins until the phase of parity `parity` has completed, and gives true; or until the word `quit` is not zero, or
+    the wait is overdue, and gives false. Completion of a phase has acquire semantics at the scope of the CTA: the
+    consumers see the bytes that were copied, and the loader may overwrite what the consumers have read.
+
+    Only a first look in vain leads to a clock. A wait is overdue when it has taken longer than the context's
+    `stall_ns`, or the double of it for the loader (see `RingWait`). Then the CTA's word `overdue` is set, and who sets
+    it writes the worker's line of the stall block: instruction `number`, the event that stands for `what`, and the slot.
+    A consumer that got false goes on with bytes that are worth nothing, up to the next poll, where the CTA leaves.
+
+    With `timed`, thread 0 of the CTA adds the nanoseconds until the phase has completed to a word, if the first look
+    was in vain.
 
     ```mlir
-    %landed = mk_cta.ring_await %full[%slot], %parity : memref<12xi64, 3>
-    %free = mk_cta.ring_await %empty[%slot], %parity quit %quit : memref<12xi64, 3>, memref<1xi32, 3>
+    %free = mk_cta.ring_await empty %empty[%slot], %parity in %context, %worker, %number, %overdue quit %quit
+      : memref<12xi64, 3>, memref<1xi32, 3>, memref<1xi32, 3>
     ```
   }];
-  let arguments = (ins MkCta_Barriers:$barriers, Index:$slot, I32:$parity, Optional<MkCta_Word>:$quit);
+  let arguments = (ins MkCta_RingWait:$what, MkCta_Barriers:$barriers, Index:$slot, I32:$parity,
+                       MkCta_Context:$arenas, Index:$worker, Index:$number, MkCta_Word:$overdue,
+                       Optional<MkCta_Word>:$quit, Optional<MkCta_Word>:$timed);
   let results = (outs I1:$result);
   let assemblyFormat = [{
-    $barriers `[` $slot `]` `,` $parity (`quit` $quit^)? attr-dict `:` type($barriers) (`,` type($quit)^)?
+    $what $barriers `[` $slot `]` `,` $parity `in` $arenas `,` $worker `,` $number `,` $overdue (`quit` $quit^)?
+    (`timed` $timed^)? attr-dict `:` type($barriers) `,` type($overdue) (`,` type($quit)^)? (`timed` type($timed)^)?
   }];
 }
 
-def MkCta_RingAwaitTimedOp : MkCta_Op<"ring_await_timed", [MemoryEffects<[MemRead, MemWrite]>]> {
-  let summary = "wait for a phase of a barrier of the ring, and note how long";
+def MkCta_RingHoldsOp : MkCta_Op<"ring_holds", [MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "say what the next slot of the ring holds";
   let description = [{
-    `ring_await` without `quit`. If the phase has not completed at the first look, thread 0 of the CTA adds the
-    nanoseconds until it has to its word `sum`; else nothing looks at a clock.
+    Loader and consumers say it each from their own loop counters, the one before it fills a slot, the others before they
+    wait for it, and `mk-verify-ring` proves that they say the same. A tile of weights is where it lies in the stream,
+    in bytes; a block of keys or values has the numbers of its item, of the block and of the part of it. No code comes of it.
 
     ```mlir
-    mk_cta.ring_await_timed %full[%slot], %parity, %sum : memref<12xi64, 3>, memref<1xi32, 3>
+    mk_cta.ring_holds %offset
+    mk_cta.ring_holds %item, %block, %part
     ```
   }];
-  let arguments = (ins MkCta_Barriers:$barriers, Index:$slot, I32:$parity, MkCta_Word:$sum);
-  let assemblyFormat = "$barriers `[` $slot `]` `,` $parity `,` $sum attr-dict `:` type($barriers) `,` type($sum)";
+  let arguments = (ins Variadic<Index>:$what);
+  let assemblyFormat = "$what attr-dict";
 }
 
 def MkCta_RingFillOp : MkCta_Op<"ring_fill", [MemoryEffects<[MemRead, MemWrite]>]> {
-  let summary = "let the copy engine fill a slot";
+  let summary = "fill a slot";
   let description = [{
-    One thread announces `bytes` to the slot's `full` barrier and issues one bulk copy from `offset` bytes into
-    the arena to the slot. The bytes are read once a step: the copy asks the L2 cache to evict them first. What
-    the copy reads was written before the launch, so it needs no fence of the proxies.
+    All threads of the loader warp run it together. One of them announces `bytes` to the slot's `full` barrier and issues
+    one bulk copy from `offset` bytes into the arena to the slot. The bytes are read once a step: the copy asks the L2
+    cache to evict them first. What the copy reads was written before the launch, so it needs no fence of the proxies.
+
+    On a target without bulk copies each lane copies every 32nd piece of 16 bytes by `cp.async`, and then lets its
+    arrival at the `full` barrier follow the last of them (`cp.async.mbarrier.arrive.noinc`). That makes the copies of
+    this thread complete before its arrival, and an mbarrier's phase is observed with acquire order by whoever waits for
+    it: so a consumer reads what all lanes have copied. These copies are accesses of the generic proxy, behind the
+    loader's acquire of the `empty` barrier in program order: no fence of the proxies comes into it.
 
     ```mlir
     mk_cta.ring_fill %ring[%slot], %full, %context, "stream", %offset, %bytes
@@ -76,25 +115,13 @@ def MkCta_RingFillOp : MkCta_Op<"ring_fill", [MemoryEffects<[MemRead, MemWrite]>
   let hasVerifier = 1;
 }
 
-def MkCta_RingAnnounceOp : MkCta_Op<"ring_announce", [MemoryEffects<[MemRead, MemWrite]>]> {
-  let summary = "say how many bytes will fill a slot";
-  let description = [{
-    For a slot that several copies fill: one thread is the arrival of the slot's `full` barrier and announces the
-    bytes of all of them. Its order among the copies is of no matter: the phase has this one arrival pending.
-
-    ```mlir
-    mk_cta.ring_announce %full[%slot], %bytes : memref<12xi64, 3>
-    ```
-  }];
-  let arguments = (ins MkCta_Barriers:$full, Index:$slot, I32:$bytes);
-  let assemblyFormat = "$full `[` $slot `]` `,` $bytes attr-dict `:` type($full)";
-}
-
 def MkCta_RingCopyOp : MkCta_Op<"ring_copy", [MemoryEffects<[MemRead, MemWrite]>]> {
-  let summary = "let the copy engine fill a part of a slot";
+  let summary = "fill a part of a slot";
   let description = [{
-    One bulk copy of `bytes` bytes, from `offset` bytes into the arena to `place` times 16 bytes in the slot. What it
-    reads may have been written in an earlier step: an acquire and `mk_cta.proxy_fence global` must come first.
+    One bulk copy of `bytes` bytes, a multiple of 16, from `offset` bytes into the arena to `place` times 16 bytes in the
+    slot; each lane of the loader may have one of its own. What it reads may have been written in an earlier step: an acquire
+    and `mk_cta.proxy_fence global` must come first. On a target without bulk copies the lane copies 16 bytes at a time
+    by `cp.async.cg`, which reads through the L2 cache: behind the acquire it finds there what others wrote.
 
     ```mlir
     mk_cta.ring_copy %ring[%slot], %place, %full, %context, "kv", %offset, %bytes
@@ -108,6 +135,22 @@ def MkCta_RingCopyOp : MkCta_Op<"ring_copy", [MemoryEffects<[MemRead, MemWrite]>
     `:` type($ring) `,` type($full)
   }];
   let hasVerifier = 1;
+}
+
+def MkCta_RingAnnounceOp : MkCta_Op<"ring_announce", [MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "say that all copies to a slot are under way, and how many bytes they bring";
+  let description = [{
+    For a slot that several copies fill: all threads of the loader warp run it together, behind their copies. One is the
+    arrival of the slot's `full` barrier and announces the bytes of all copies; that some may have landed before does not
+    matter, as the phase has this one arrival pending. On a target without bulk copies every lane arrives when its own
+    copies have landed, as for `ring_fill`.
+
+    ```mlir
+    mk_cta.ring_announce %full[%slot], %bytes : memref<12xi64, 3>
+    ```
+  }];
+  let arguments = (ins MkCta_Barriers:$full, Index:$slot, I32:$bytes);
+  let assemblyFormat = "$full `[` $slot `]` `,` $bytes attr-dict `:` type($full)";
 }
 
 def MkCta_TellOp : MkCta_Op<"tell", [MemoryEffects<[MemRead, MemWrite]>]> {
@@ -127,18 +170,23 @@ def MkCta_TellOp : MkCta_Op<"tell", [MemoryEffects<[MemRead, MemWrite]>]> {
 def MkCta_AwaitToldOp : MkCta_Op<"await_told", [MemoryEffects<[MemRead, MemWrite]>]> {
   let summary = "wait until other warps of the CTA have told of a number";
   let description = [{
-    Looks again and again until the word tells of `number` or a later one, modulo 2^32, and gives true; or until the
-    word `quit` is not zero, and gives false. The load has acquire order at the scope of the CTA. The consumers tell of
-    a step after their acquire of its beginning, so causality order carries what earlier steps wrote, on any CTA, to
-    the waiting thread.
+    Looks again and again until the word tells of `step` or a later one, modulo 2^32, and gives true; or until the
+    word `quit` is not zero, or the wait is overdue as that of `ring_await` may be, and gives false. The load has
+    acquire order at the scope of the CTA. The consumers tell of a step after their acquire of its beginning, so causality
+    order carries what earlier steps wrote, on any CTA, to the waiting thread.
 
     ```mlir
-    %told = mk_cta.await_told %flag, %number quit %quit : memref<1xi32, 3>, memref<1xi32, 3>
+    %told = mk_cta.await_told begun %flag, %step in %context, %worker, %number, %overdue quit %quit
+      : memref<1xi32, 3>, memref<1xi32, 3>, memref<1xi32, 3>
     ```
   }];
-  let arguments = (ins MkCta_Word:$word, Index:$number, MkCta_Word:$quit);
+  let arguments = (ins MkCta_RingWait:$what, MkCta_Word:$word, Index:$step, MkCta_Context:$context, Index:$worker,
+                       Index:$number, MkCta_Word:$overdue, MkCta_Word:$quit);
   let results = (outs I1:$result);
-  let assemblyFormat = "$word `,` $number `quit` $quit attr-dict `:` type($word) `,` type($quit)";
+  let assemblyFormat = [{
+    $what $word `,` $step `in` $context `,` $worker `,` $number `,` $overdue `quit` $quit attr-dict
+    `:` type($word) `,` type($overdue) `,` type($quit)
+  }];
 }
 
 def MkCta_RingReleaseOp
@@ -170,7 +218,8 @@ def MkCta_ProxyFenceOp : MkCta_Op<"proxy_fence", [MemoryEffects<[MemRead, MemWri
   let description = [{
     `fence.proxy.async`: threads and the copy engine use different proxies, and causality order between them needs a
     fence on its path (PTX memory model, 8.6.1). For `shared` memory between a thread's writes of a slot and the slot's
-    release; for `global` memory between an acquire of what other threads wrote and a copy that reads it.
+    release; for `global` memory between an acquire of what other threads wrote and a copy that reads it. On a target
+    without bulk copies all copies are of the generic proxy, and this is nothing.
 
     ```mlir
     mk_cta.proxy_fence shared

@@ -88,6 +88,10 @@ int64_t mk_task::getFragmentPosition(int64_t column) {
   return column / 32 * 32 + pair % 4 * 8 + pair / 4 * 2 + column % 2;
 }
 
+int64_t mk_task::getStreamUnit(int64_t lanes) {
+  return lanes == 2 ? FragmentTile::kBlockBytes : kAlignment;
+}
+
 int64_t mk_task::getTileBytes(Type weight, int64_t lanes) {
   auto type = cast<RankedTensorType>(weight);
   if (lanes == 2) // a GPU's

@@ -28,6 +28,8 @@ inline constexpr int32_t kEndOfList = -1;
 inline constexpr int32_t kOnlyWaits = -2;
 /// Every offset that an instruction carries counts in units of this many bytes.
 inline constexpr int64_t kAlignment = 64;
+/// But for places in the streams of a GPU, which are long: there it is a block of a tile.
+int64_t getStreamUnit(int64_t lanes);
 /// Stop tokens that one run may have.
 inline constexpr int64_t kMaxStops = 64;
 enum InstructionField : int64_t {

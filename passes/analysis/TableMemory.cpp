@@ -183,7 +183,7 @@ LogicalResult MemoryVerifier::verifyStreams() {
       return fault() << "expected a place in the stream for each of its tiles of '"
                      << weight.getSymName() << "'";
     int64_t tile = getTileBytes(weight.getType(), lanes) / kAlignment;
-    int64_t begin = instruction.stream, end = begin;
+    int64_t begin = instruction.stream * (getStreamUnit(lanes) / kAlignment), end = begin;
     for (int64_t matrix = 0; matrix < matrices; ++matrix)
       for (int64_t unit = instruction.begin; unit < instruction.end; ++unit, end += tile)
         if (int64_t number = matrix * units + unit; (*places)[number] != end)

@@ -117,7 +117,7 @@ LogicalResult KindEmitter::emitTiles() {
   int64_t words = llvm::divideCeil(linear.getInnerSize(), perWord);
   int64_t tileBytes = mk_task::getTileBytes(linear.getWeights().front().getType(), lanes);
   Value count = rowCount(kind.getDomain()), begin = field("begin"),
-        stream = b.mul(field("stream"), 64);
+        stream = b.mul(field("stream"), mk_task::kAlignment);
   Value rows = stageRows(linear, count);
   Value acc = allocate({mostBlockRows(), 2, lanes}, b.getF32Type());
   forUnits(begin, field("end"), [&](UnitGroups unitGroups, Value unit) {

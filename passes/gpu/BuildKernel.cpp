@@ -33,7 +33,8 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
       if (hasKernelOfFew(options))
         KernelBuilder(program, *tables.begin(), trace, kGroupRows)
             .build("mk_main_" + std::to_string(kGroupRows));
-      program.erase();
+      if (!keep)
+        program.erase();
     }
   }
 
@@ -60,7 +61,7 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
       b.setInsertionPointToEnd(cast<ModuleOp>(program->getParentOp()).getBody());
       auto main =
           b.create<func::FuncOp>(name, b.getFunctionType(b.getType<mk_cta::ContextType>(), {}));
-      main->setAttr("mk.kernel", b.getI32IntegerAttr(kThreads)); // see mk-mark-kernels
+      main->setAttr("mk.kernel", b.getI32IntegerAttr(threadsOf(target))); // see mk-mark-kernels
       Block *entry = main.addEntryBlock();
       b.setInsertionPointToStart(entry);
       context = entry->getArgument(0);
@@ -98,7 +99,8 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
     }
 
     void setRegisters(int32_t count, NVVM::SetMaxRegisterAction action) {
-      b.create<NVVM::SetMaxRegisterOp>(count, action);
+      if (target.getSetRegisters())
+        b.create<NVVM::SetMaxRegisterOp>(count, action);
     }
 
     Value field(Value instruction, StringRef name) {

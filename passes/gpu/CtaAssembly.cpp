@@ -95,27 +95,6 @@ Value mk::loadFlagged(GpuBuilder &b, mk_cta::LoadFlaggedOp op) {
   return loadWords(b, 2, "ld.relaxed.gpu.global.v2.u32 {$0, $1}, [$2];", "l", from);
 }
 
-Value mk::await(GpuBuilder &b, mk_cta::RingAwaitOp op) {
-  Value address = element(b, op.getBarriers(), op.getSlot());
-  if (!op.getQuit()) {
-    assembly(b, Type(),
-             "{ .reg .pred done; again: "
-             "mbarrier.try_wait.parity.shared::cta.b64 done, [$0], $1; "
-             "@!done bra again; }",
-             "r,r", {address, op.getParity()});
-    return b.integer(1, 1);
-  }
-  Value quit = element(b, op.getQuit(), b.index(0));
-  Value free = assembly(b, b.getI32Type(),
-                        "{ .reg .pred done, leave; .reg .u32 flag; again: "
-                        "mbarrier.try_wait.parity.shared::cta.b64 done, [$1], $2; "
-                        "@done bra out; ld.volatile.shared.u32 flag, [$3]; "
-                        "setp.ne.u32 leave, flag, 0; @!leave bra again; "
-                        "out: selp.u32 $0, 1, 0, done; }",
-                        "=r,r,r,r", {address, op.getParity(), quit});
-  return b.create<arith::CmpIOp>(arith::CmpIPredicate::ne, free, b.integer(0));
-}
-
 static Value clock(GpuBuilder &b) {
   return assembly(b, b.getI64Type(), "mov.u64 $0, %globaltimer;", "=l", {});
 }

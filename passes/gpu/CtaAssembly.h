@@ -29,7 +29,6 @@ Value element(GpuBuilder &b, Value memory, Value i);
 /// The address, an i64, of an element in global memory.
 Value address(GpuBuilder &b, Value memory, ValueRange indices);
 Value loadFlagged(GpuBuilder &b, mk_cta::LoadFlaggedOp op);
-Value await(GpuBuilder &b, mk_cta::RingAwaitOp op);
 /// mk_cta.look_again: since when, and whether to go on.
 std::pair<Value, Value> lookAgain(GpuBuilder &b, Operation *op);
 /// Looks a few thousand times, then at the clock, and so on.

@@ -8,6 +8,7 @@
 #include "llvm/IR/LLVMContext.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
+#include "llvm/MC/MCSubtargetInfo.h"
 #include "llvm/MC/TargetRegistry.h"
 #include "llvm/Passes/PassBuilder.h"
 #include "llvm/Support/TargetSelect.h"
@@ -23,6 +24,17 @@ using namespace mlir::mk;
 
 /// The newest PTX that LLVM 19 writes; ptxas of every CUDA 12.5 and later reads it.
 static constexpr llvm::StringLiteral kPtxVersion = "+ptx85";
+/// The newest architecture that LLVM 19 knows. What mk uses of its instructions the later ones have
+/// too, and ptxas checks that: code for these is code for this one under another heading.
+static constexpr llvm::StringLiteral kNewest = "sm_90a";
+static constexpr llvm::StringLiteral kLater[] = {"sm_100a", "sm_120a"};
+static constexpr llvm::StringLiteral kLaterVersion = "8.7";
+
+/// Replaces what follows `directive` on its line.
+static void setDirective(std::string &ptx, StringRef directive, StringRef value) {
+  size_t begin = ptx.find(directive) + directive.size(), end = ptx.find_first_of(",\n", begin);
+  ptx.replace(begin, end - begin, value);
+}
 
 /// Kinds are optimised as functions of their own, and then become part of the kernel: in one
 /// function from the start, what every kind computes of the step, the request and the context would
@@ -62,9 +74,12 @@ FailureOr<std::string> mk::emitPtx(ModuleOp module, StringRef architecture) {
   const llvm::Target *target = llvm::TargetRegistry::lookupTarget(triple, message);
   if (!target)
     return module.emitError("no LLVM target for ") << triple << ": " << message;
-  std::unique_ptr<llvm::TargetMachine> machine(
-      target->createTargetMachine(triple, architecture, kPtxVersion, llvm::TargetOptions(),
-                                  std::nullopt, std::nullopt, llvm::CodeGenOptLevel::Aggressive));
+  bool later = llvm::is_contained(kLater, architecture);
+  std::unique_ptr<llvm::TargetMachine> machine(target->createTargetMachine(
+      triple, later ? StringRef(kNewest) : architecture, kPtxVersion, llvm::TargetOptions(),
+      std::nullopt, std::nullopt, llvm::CodeGenOptLevel::Aggressive));
+  if (!machine->getMCSubtargetInfo()->isCPUStringValid(machine->getTargetCPU()))
+    return module.emitError("LLVM writes no PTX for ") << architecture;
   llvmModule->setTargetTriple(triple);
   llvmModule->setDataLayout(machine->createDataLayout());
   optimizeKernels(*llvmModule, *machine);
@@ -75,5 +90,10 @@ FailureOr<std::string> mk::emitPtx(ModuleOp module, StringRef architecture) {
   if (machine->addPassesToEmitFile(passes, stream, nullptr, llvm::CodeGenFileType::AssemblyFile))
     return module.emitError("LLVM cannot write PTX for ") << architecture;
   passes.run(*llvmModule);
-  return std::string(text.begin(), text.end());
+  std::string ptx(text.begin(), text.end());
+  if (later) {
+    setDirective(ptx, ".version ", kLaterVersion);
+    setDirective(ptx, ".target ", architecture);
+  }
+  return ptx;
 }

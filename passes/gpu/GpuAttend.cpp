@@ -122,12 +122,12 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
     Value score = b.fmul(product, scale);
     return cap ? b.fmul(makeTanh(b, score), b.constant(f32(), cap)) : score;
   };
-  auto addBlock = [&](Item item, Value number, Value own, ArrayRef<Value> fresh, RingPlace place,
-                      Softmax before) {
+  auto addBlock = [&](Value of, Item item, Value number, Value own, ArrayRef<Value> fresh,
+                      RingPlace place, Softmax before) {
     SmallVector<RingPlace> places;
     for (int64_t s = 0; s < items.slots(); ++s) {
-      b.create<mk_cta::RingAwaitOp>(b.getI1Type(), full, b.toIndex(place.slot), place.parity,
-                                    Value());
+      b.create<mk_cta::RingHoldsOp>(ValueRange{of, number, b.index(s)});
+      watch().awaitFull(full, place);
       places.push_back(place);
       place = b.next(place, layout.stages);
     }
@@ -262,7 +262,7 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
                 state.append(AttendBlock(b, items, layout, thread, {}).nothing().values());
                 state =
                     b.loop(skipped, blocks, b.index(1), state, [&](Value number, ValueRange at) {
-                      auto [after, place] = addBlock(item, number, own, fresh, RingPlace::of(at),
+                      auto [after, place] = addBlock(i, item, number, own, fresh, RingPlace::of(at),
                                                      Softmax::of(at.drop_front(3)));
                       SmallVector<Value> both = place.values();
                       both.append(after.values());

@@ -11,8 +11,8 @@
 namespace mlir::mk {
 
 /// Consumer warps compute; one more warp, the loader, fills the ring. Registers move between groups
-/// of four warps: three more warps, which leave at once, complete the loader's group and give up
-/// theirs.
+/// of four warps, where they can: three more warps, which leave at once, complete the loader's
+/// group and give up theirs.
 inline constexpr int64_t kConsumerWarps = 8, kConsumers = 32 * kConsumerWarps,
                          kThreads = kConsumers + 128;
 /// Registers of a thread: a kernel of kThreads begins with 168 for each, and what one group takes

@@ -13,6 +13,7 @@
 #include "passes/gpu/AttendItems.h"
 #include "passes/gpu/GpuBuilder.h"
 #include "passes/gpu/Request.h"
+#include "passes/gpu/RingWatch.h"
 #include "passes/gpu/SharedLayout.h"
 #include "passes/gpu/Waiter.h"
 
@@ -79,6 +80,7 @@ private:
   }
   /// The rows in units of `element`, a scalar or a vector, so that a load is one instruction.
   Value rowsAs(const Memory &memory, Type element);
+  RingWatch watch() { return {b, frame.context, frame.worker, frame.number}; }
   Value shared(int64_t offset, ArrayRef<int64_t> shape, Type element) {
     return b.shared(offset, shape, element);
   }

@@ -88,7 +88,7 @@ FailureOr<RingPlace> GpuEmitter::emitLinear() {
 /// For 8 * `rowGroups` rows.
 RingPlace GpuEmitter::emitLinear(LinearOp linear, int64_t rowGroups) {
   FragmentTile tile(linear.getInnerSize());
-  TileProducts tiles(b, layout, tile, rowGroups, thread);
+  TileProducts tiles(b, layout, watch(), tile, rowGroups, thread);
   int64_t most = kGroupRows * rowGroups, batch = TileProducts::batchUnits(tile, rowGroups),
           perWarp = TileProducts::blocksPerWarp(tile);
 
@@ -97,6 +97,7 @@ RingPlace GpuEmitter::emitLinear(LinearOp linear, int64_t rowGroups) {
   Value sums = shared(layout.scratch, {2, batch, kConsumerWarps, most, 2}, vectorOf(2, f32()));
   Value scalars = shared(layout.scratch, {2, batch, kConsumerWarps, most, 4}, f32());
   Value squares = shared(layout.scratch + kSumBytes, {kConsumerWarps, most}, f32());
+  Value stream = b.wideMul(field("stream"), FragmentTile::kBlockBytes);
 
   Value rows = linear.getPrologue().empty()
                    ? linear.getInput()
@@ -245,50 +246,58 @@ RingPlace GpuEmitter::emitLinear(LinearOp linear, int64_t rowGroups) {
     Value second = b.create<arith::CmpIOp>(arith::CmpIPredicate::uge, quarter, b.index(2));
     loadEarly(linear, row, unit, inGroup, second, active);
     int64_t together = std::min(batch, tiles.together());
+    // Where a unit's chunk lies in the stream.
+    auto offsetOf = [&](Value inBatch, Value chunk) {
+      Value number = b.add(b.mul(b.add(b.sub(from, begin), inBatch), tile.chunks), chunk);
+      return b.wideAdd(stream, b.wideMul(number, tile.chunkBytes()));
+    };
     if (tile.chunks == 1) {
       place = RingPlace::of(
           b.loop(b.index(0), units, b.index(together), place.values(), [&](Value i, ValueRange at) {
             SmallVector<Value> of = tiles.nothing(together);
-            RingPlace after = tiles.multiply(whole.front(), i, units, RingPlace::of(at), of);
+            RingPlace after = tiles.multiply(whole.front(), i, units, offsetOf(i, b.index(0)),
+                                             RingPlace::of(at), of);
             tiles.store(i, sums, buffer, of);
             return after.values();
           }));
     } else {
       // All units of the batch, a chunk of each after the other.
-      auto addChunk = [&](const RowFragments &x, RingPlace at, MutableArrayRef<Value> of) {
+      auto addChunk = [&](const RowFragments &x, Value chunk, RingPlace at,
+                          MutableArrayRef<Value> of) {
         int64_t perUnit = of.size() / batch;
         for (int64_t i = 0; i < batch; i += together)
-          at = tiles.multiply(x, b.index(i), units, at, of.slice(i * perUnit, together * perUnit));
+          at = tiles.multiply(x, b.index(i), units, offsetOf(b.index(i), chunk), at,
+                              of.slice(i * perUnit, together * perUnit));
         return at;
       };
       SmallVector<Value> of = tiles.nothing(batch);
       if (resident) {
-        for (RowFragments &x : whole)
-          place = addChunk(x, place, of);
+        for (auto [chunk, x] : llvm::enumerate(whole))
+          place = addChunk(x, b.index(chunk), place, of);
       } else {
         SmallVector<Value> init = place.values();
         init.append(of);
         init.append(norm ? rowGroups : 0, b.constant(f32(), 0.0));
         init.append(following);
         size_t ofSquares = 3 + of.size(), before = init.size() - following.size();
-        init = b.loop(b.index(0), b.index(tile.chunks), b.index(1), init,
-                      [&](Value chunk, ValueRange state) {
-                        Words words = ahead ? Words{SmallVector<Value>(state.drop_front(before)),
-                                                    loaded.front().flagged}
-                                            : under(chunk);
-                        RowFragments x = arrived(words, chunk);
-                        Words next; // behind the last chunk: the first one, for the next batch
-                        if (ahead)
-                          next = under(b.select(b.less(chunk, b.index(tile.chunks - 1)),
-                                                b.add(chunk, 1), b.index(0)));
-                        SmallVector<Value> to(state.slice(3, of.size()));
-                        SmallVector<Value> result = addChunk(x, RingPlace::of(state), to).values();
-                        result.append(to);
-                        for (auto [group, square] : llvm::enumerate(x.squares))
-                          result.push_back(b.fadd(state[ofSquares + group], square));
-                        result.append(next.values);
-                        return result;
-                      });
+        init = b.loop(
+            b.index(0), b.index(tile.chunks), b.index(1), init, [&](Value chunk, ValueRange state) {
+              Words words = ahead ? Words{SmallVector<Value>(state.drop_front(before)),
+                                          loaded.front().flagged}
+                                  : under(chunk);
+              RowFragments x = arrived(words, chunk);
+              Words next; // behind the last chunk: the first one, for the next batch
+              if (ahead)
+                next = under(
+                    b.select(b.less(chunk, b.index(tile.chunks - 1)), b.add(chunk, 1), b.index(0)));
+              SmallVector<Value> to(state.slice(3, of.size()));
+              SmallVector<Value> result = addChunk(x, chunk, RingPlace::of(state), to).values();
+              result.append(to);
+              for (auto [group, square] : llvm::enumerate(x.squares))
+                result.push_back(b.fadd(state[ofSquares + group], square));
+              result.append(next.values);
+              return result;
+            });
         place = RingPlace::of(init);
         of.assign(init.begin() + 3, init.begin() + ofSquares);
         following.assign(init.begin() + before, init.end());

@@ -15,12 +15,12 @@ static constexpr int64_t kFewTiles = 7;
 
 Loader::Loader(GpuBuilder &b, mk_task::ProgramOp program, mk_task::TableOp table, Value context,
                Value worker)
-    : b(b), program(program), table(table), context(context), worker(worker),
-      target(getTarget(program)), options(getOptions(program)), layout(program, target) {
+    : b(b), program(program), table(table), context(context), target(getTarget(program)),
+      options(getOptions(program)), layout(program, target),
+      watch{b, context, worker, b.index(-1)} {
   full = layout.full(b);
   empty = layout.empty(b);
   ring = layout.slots(b);
-  quit = SharedLayout::flag(b, SharedLayout::kQuit);
   used = SharedLayout::flag(b, SharedLayout::kUsed);
 }
 
@@ -38,16 +38,17 @@ Loader::State Loader::State::of(ValueRange values) {
 void Loader::emit() {
   lane = b.rem(b.thread(), 32);
   Value zero = b.integer(0);
-  WeightStream weights{b, program, table, context, worker};
+  WeightStream weights{b, program, table, context, watch.worker};
   RingPlace start{zero, zero, zero};
   SmallVector<Value> last = weights.eachInstruction(
       State{b.integer(1, 1), start, start}.values(),
-      [&](Value instruction, Value step, ValueRange at) {
+      [&](Value instruction, Value number, Value step, ValueRange at) {
+        watch.number = number;
         State state = State::of(
             weights.eachCopy(instruction, at, [&](Value offset, Value bytes, ValueRange state) {
               return fillWeights(offset, bytes, State::of(state)).values();
             }));
-        Value kind = TableWalk{b, context, worker}.field(instruction, "kind");
+        Value kind = TableWalk{b, context, watch.worker}.field(instruction, "kind");
         for (auto [i, op] : llvm::enumerate(kindsOf(program, table))) {
           if (!isa<AttendOp>(op.getAnchor()))
             continue;
@@ -68,25 +69,31 @@ void Loader::emit() {
       });
   // A CTA must not end while the copy engine writes to its memory.
   State state = State::of(last);
-  b.loopWhile(
-      state.oldest.values(),
-      [&](ValueRange at) -> Value {
-        return b.create<arith::CmpIOp>(arith::CmpIPredicate::ne, state.next.used, at[2]);
-      },
-      [&](ValueRange at) { return await(RingPlace::of(at)).values(); });
+  watch.number = b.index(-1);
+  drain(b.integer(1, 1), state.oldest, [&](RingPlace oldest) -> Value {
+    return b.create<arith::CmpIOp>(arith::CmpIPredicate::ne, state.next.used, oldest.used);
+  });
 }
 
-RingPlace Loader::await(RingPlace oldest) {
-  b.create<mk_cta::RingAwaitOp>(b.getI1Type(), full, b.toIndex(oldest.slot), oldest.parity,
-                                Value());
-  return b.next(oldest, layout.stages);
+SmallVector<Value> Loader::drain(Value alive, RingPlace oldest,
+                                 function_ref<Value(RingPlace oldest)> more) {
+  SmallVector<Value> init = {alive};
+  init.append(oldest.values());
+  return b.loopWhile(
+      init,
+      [&](ValueRange at) -> Value { return b.both(at[0], more(RingPlace::of(at.drop_front(1)))); },
+      [&](ValueRange at) {
+        RingPlace oldest = RingPlace::of(at.drop_front(1));
+        SmallVector<Value> next = {watch.awaitLanded(full, oldest)};
+        next.append(b.next(oldest, layout.stages).values());
+        return next;
+      });
 }
 
 Loader::State Loader::fillWeights(Value offset, Value bytes, State state) {
   return fill(state, [&](Value slot) {
-    b.when(b.equal(lane, b.index(0)), [&] {
-      b.create<mk_cta::RingFillOp>(ring, slot, full, context, "stream", offset, bytes);
-    });
+    b.create<mk_cta::RingHoldsOp>(ValueRange{offset});
+    b.create<mk_cta::RingFillOp>(ring, slot, full, context, "stream", offset, bytes);
   });
 }
 
@@ -95,7 +102,7 @@ Loader::State Loader::fillWeights(Value offset, Value bytes, State state) {
 Loader::State Loader::streamCache(mk_task::KindOp kind, Value instruction, Value step,
                                   State state) {
   AttendItems items(b, kind, options);
-  TableWalk table{b, context, worker};
+  TableWalk table{b, context, watch.worker};
   auto op = cast<AttendOp>(kind.getAnchor());
   Value layer =
       table.field(instruction, "operand", cast<BlockArgument>(op.getCache()).getArgNumber());
@@ -105,8 +112,8 @@ Loader::State Loader::streamCache(mk_task::KindOp kind, Value instruction, Value
   auto asked = [&](StringRef name, Value token) {
     return b.toIndex(b.read(header, {b.index(SharedLayout::headerOf(name)), token}));
   };
-  state.alive = b.create<mk_cta::AwaitToldOp>(
-      b.getI1Type(), SharedLayout::flag(b, SharedLayout::kReady), step, quit);
+  state.alive =
+      watch.awaitTold(mk_cta::RingWait::begun, SharedLayout::flag(b, SharedLayout::kReady), step);
   b.create<mk_cta::ProxyFenceOp>(/*global=*/true);
   SmallVector<Value> values = state.values();
   auto stream = [&] {
@@ -157,7 +164,7 @@ Loader::State Loader::streamCache(mk_task::KindOp kind, Value instruction, Value
               ValueRange(before).getTypes(), exists,
               [&] {
                 Value block = items.pool.block(context, layer, page, kvHead);
-                return fillBlock(items, block, first, count, row, State::of(before)).values();
+                return fillBlock(items, i, block, first, count, row, State::of(before)).values();
               },
               [&] { return before; });
           result.append(following);
@@ -171,8 +178,8 @@ Loader::State Loader::streamCache(mk_task::KindOp kind, Value instruction, Value
 
 /// The slots of a block of `count` positions from `first` on, in the page at `block` bytes of the
 /// pool; a lane's piece of it begins at row `row`, and perhaps does not exist.
-Loader::State Loader::fillBlock(AttendItems &items, Value block, Value first, Value count,
-                                Value row, State state) {
+Loader::State Loader::fillBlock(AttendItems &items, Value number, Value block, Value first,
+                                Value count, Value row, State state) {
   int64_t pieces = AttendItems::kBlock / items.piece(), rowBytes = items.pool.rowBytes();
   bool both = items.oneSlot(); // then a second set of lanes has the values
   Value inPage = b.rem(b.add(first, row), items.page);
@@ -183,8 +190,8 @@ Loader::State Loader::fillBlock(AttendItems &items, Value block, Value first, Va
     Value inSlot = b.max(b.index(0), b.min(b.sub(rounded, from), b.index(items.rowsPerSlot())));
     auto issue = [&](Value slot) {
       Value bytes = b.mul(inSlot, rowBytes * (both ? 2 : 1));
-      b.when(b.equal(lane, b.index(0)),
-             [&] { b.create<mk_cta::RingAnnounceOp>(full, slot, b.toI32(bytes)); });
+      b.create<mk_cta::RingHoldsOp>(
+          ValueRange{b.div(number, items.blocks()), b.rem(number, items.blocks()), b.index(s)});
       Value place = b.sub(row, from);
       Value mine = b.both(b.less(lane, b.index(both ? 2 * pieces : pieces)),
                           b.create<arith::CmpIOp>(arith::CmpIPredicate::ult, place, inSlot));
@@ -195,6 +202,7 @@ Loader::State Loader::fillBlock(AttendItems &items, Value block, Value first, Va
         b.create<mk_cta::RingCopyOp>(ring, slot, b.mul(place, rowBytes / 16), full, context, "kv",
                                      source, b.integer(items.piece() * rowBytes));
       });
+      b.create<mk_cta::RingAnnounceOp>(full, slot, b.toI32(bytes));
     };
     SmallVector<Value> now = state.values();
     state = State::of(b.choose(
@@ -212,16 +220,16 @@ Loader::State Loader::fill(State state, function_ref<void(Value slot)> issue) {
   int64_t least = std::max<int64_t>(1, target.getInFlight() / kSlotBytes);
   Value limit = b.select(few, b.integer(2 * least), b.integer(least));
   State after = state;
-  after.oldest = RingPlace::of(b.loopWhile(
-      state.oldest.values(),
-      [&](ValueRange at) -> Value {
-        Value flying = b.create<arith::SubIOp>(next.used, at[2]);
-        return b.create<arith::CmpIOp>(arith::CmpIPredicate::sge, flying, limit);
-      },
-      [&](ValueRange at) { return await(RingPlace::of(at)).values(); }));
+  SmallVector<Value> landed = drain(state.alive, state.oldest, [&](RingPlace oldest) -> Value {
+    Value flying = b.create<arith::SubIOp>(next.used, oldest.used);
+    return b.create<arith::CmpIOp>(arith::CmpIPredicate::sge, flying, limit);
+  });
+  after.oldest = RingPlace::of(ValueRange(landed).drop_front(1));
   Value slot = b.toIndex(next.slot);
   Value parity = b.create<arith::XOrIOp>(next.parity, b.integer(1));
-  after.alive = b.create<mk_cta::RingAwaitOp>(b.getI1Type(), empty, slot, parity, quit);
+  after.alive = b.choose(
+      b.getI1Type(), landed[0], [&] { return watch.awaitEmpty(empty, slot, parity); },
+      [&] { return landed[0]; });
   after.next = RingPlace::of(b.choose(
       TypeRange{b.getI32Type(), b.getI32Type(), b.getI32Type()}, after.alive,
       [&] {

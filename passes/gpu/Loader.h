@@ -4,7 +4,7 @@
 #define MK_PASSES_GPU_LOADER_H
 
 #include "passes/gpu/AttendItems.h"
-#include "passes/gpu/SharedLayout.h"
+#include "passes/gpu/RingWatch.h"
 
 namespace mlir::mk {
 
@@ -28,9 +28,12 @@ private:
   };
   State fillWeights(Value offset, Value bytes, State state);
   State streamCache(mk_task::KindOp kind, Value instruction, Value step, State state);
-  State fillBlock(AttendItems &items, Value block, Value first, Value count, Value row,
-                  State state);
-  RingPlace await(RingPlace oldest);
+  State fillBlock(AttendItems &items, Value number, Value block, Value first, Value count,
+                  Value row, State state);
+  /// Waits until copies have landed, the oldest first, while `more` of the oldest is true. Gives
+  /// whether they have, and the oldest that may not.
+  SmallVector<Value> drain(Value alive, RingPlace oldest,
+                           function_ref<Value(RingPlace oldest)> more);
   /// Waits until one more copy may be under way and the next slot is free, and runs `issue` with
   /// it.
   State fill(State state, function_ref<void(Value slot)> issue);
@@ -38,11 +41,12 @@ private:
   GpuBuilder &b;
   mk_task::ProgramOp program;
   mk_task::TableOp table;
-  Value context, worker, lane;
+  Value context, lane;
   TargetAttr target;
   OptionsAttr options;
   SharedLayout layout;
-  Value full, empty, ring, quit, used;
+  Value full, empty, ring, used;
+  RingWatch watch; // of the instruction that is copied for
 };
 
 } // namespace mlir::mk

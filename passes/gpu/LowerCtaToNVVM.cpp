@@ -3,9 +3,8 @@
 #include "passes/Passes.h"
 #include "passes/cpu/Descriptor.h"
 #include "passes/cpu/TraceLine.h"
-#include "passes/gpu/CtaAssembly.h"
+#include "passes/gpu/RingAssembly.h"
 
-#include "dialects/mk/Mk.h"
 #include "dialects/mk_cta/MkCta.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -77,6 +76,7 @@ struct LowerCtaToNVVM : mk::impl::LowerCtaToNVVMBase<LowerCtaToNVVM> {
 
   LogicalResult lower(Operation *op) {
     GpuBuilder b(op->getLoc(), op);
+    RingAssembly ring(b, getOperation()->getAttrOfType<TargetAttr>("mk.target"));
     auto operand = [&](unsigned i) { return op->getOperand(i); };
     Value result;
     bool known =
@@ -172,69 +172,29 @@ struct LowerCtaToNVVM : mk::impl::LowerCtaToNVVMBase<LowerCtaToNVVM> {
                        {address, post.getValue()});
               return true;
             })
+            .Case([](mk_cta::RingHoldsOp) { return true; })
             .Case([&](mk_cta::RingInitOp init) {
-              auto type = cast<MemRefType>(init.getFull().getType());
-              for (int64_t slot = 0; slot < type.getDimSize(0); ++slot) {
-                auto one = [&](Value barriers, int64_t arrivals) {
-                  assembly(b, Type(), "mbarrier.init.shared::cta.b64 [$0], $1;", "r,r",
-                           {element(b, barriers, b.index(slot)), b.integer(arrivals)});
-                };
-                one(init.getFull(), 1);
-                one(init.getEmpty(), init.getConsumers());
-              }
-              assembly(b, Type(),
-                       "fence.mbarrier_init.release.cluster; fence.proxy.async.shared::cta;", "",
-                       {});
-              return true;
-            })
-            .Case([&](mk_cta::RingAwaitOp await) {
-              result = mk::await(b, await);
-              return true;
-            })
-            .Case([&](mk_cta::RingAwaitTimedOp await) {
-              Value thread = b.toI32(b.thread());
-              assembly(
-                  b, Type(),
-                  "{ .reg .pred done, one; .reg .u64 begin, end; .reg .u32 span; "
-                  "mbarrier.test_wait.parity.shared::cta.b64 done, [$0], $1; @done bra out; "
-                  "mov.u64 begin, %globaltimer; again: "
-                  "mbarrier.try_wait.parity.shared::cta.b64 done, [$0], $1; "
-                  "@!done bra again; mov.u64 end, %globaltimer; sub.u64 end, end, begin; "
-                  "cvt.u32.u64 span, end; "
-                  "setp.eq.u32 one, $3, 0; @one red.relaxed.cta.shared::cta.add.u32 [$2], span; "
-                  "out: }",
-                  "r,r,r,r",
-                  {element(b, await.getBarriers(), await.getSlot()), await.getParity(),
-                   element(b, await.getSum(), b.index(0)), thread});
+              ring.init(init);
               return true;
             })
             .Case([&](mk_cta::RingReleaseOp release) {
-              Value address = element(b, release.getBarriers(), release.getSlot());
-              if (!release.getRead().empty()) {
-                Value zero = b.addI32(b.create<NVVM::GridDimZOp>(b.getI32Type()), b.integer(-1));
-                Value bits = b.integer(0);
-                for (Value word : release.getRead())
-                  bits = b.createOrFold<arith::OrIOp>(
-                      bits, word.getType().isF32()
-                                ? b.create<arith::BitcastOp>(b.getI32Type(), word).getResult()
-                                : word);
-                address = b.addI32(address, b.create<arith::AndIOp>(bits, zero));
-              }
-              b.syncWarp();
-              Value lane = b.toI32(b.rem(b.thread(), 32));
-              if (release.getExists())
-                lane = b.select(release.getExists(), lane, b.integer(32));
-              assembly(b, Type(),
-                       "{ .reg .pred one; setp.eq.u32 one, $1, 0; "
-                       "@one mbarrier.arrive.shared::cta.b64 _, [$0]; }",
-                       "r,r", {address, lane});
+              ring.release(release);
+              return true;
+            })
+            .Case([&](mk_cta::RingCopyOp copy) {
+              ring.copy(copy);
+              return true;
+            })
+            .Case([&](mk_cta::RingAnnounceOp announce) {
+              ring.announce(announce);
               return true;
             })
             .Case([&](mk_cta::ProxyFenceOp fence) {
-              assembly(b, Type(),
-                       fence.getGlobal() ? "fence.proxy.async.global;"
-                                         : "fence.proxy.async.shared::cta;",
-                       "", {});
+              ring.proxyFence(fence);
+              return true;
+            })
+            .Case([&](mk_cta::RingAwaitOp await) {
+              result = ring.await(await);
               return true;
             })
             .Case([&](mk_cta::FragmentOp fragment) {
@@ -264,35 +224,7 @@ struct LowerCtaToNVVM : mk::impl::LowerCtaToNVVMBase<LowerCtaToNVVM> {
               return true;
             })
             .Case([&](mk_cta::RingFillOp fill) {
-              // Operands by number: the accessors insist on the context's type.
-              Value barrier = element(b, operand(2), operand(1));
-              Value slot = element(b, operand(0), operand(1));
-              Value source = b.create<arith::AddIOp>(loadWord(b, operand(3), fill.getArena()),
-                                                     toI64(b, operand(4)));
-              assembly(b, Type(),
-                       "{ .reg .b64 policy; "
-                       "createpolicy.fractional.L2::evict_first.b64 policy, 1.0; "
-                       "mbarrier.arrive.expect_tx.shared::cta.b64 _, [$0], $3; "
-                       "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes"
-                       ".L2::cache_hint [$1], [$2], $3, [$0], policy; }",
-                       "r,r,l,r", {barrier, slot, source, operand(5)});
-              return true;
-            })
-            .Case([&](mk_cta::RingAnnounceOp announce) {
-              assembly(b, Type(), "mbarrier.arrive.expect_tx.shared::cta.b64 _, [$0], $1;", "r,r",
-                       {element(b, announce.getFull(), announce.getSlot()), announce.getBytes()});
-              return true;
-            })
-            .Case([&](mk_cta::RingCopyOp copy) {
-              // Operands by number: the accessors insist on the context's type.
-              Value slot =
-                  b.addI32(element(b, operand(0), operand(1)), b.toI32(b.mul(operand(2), 16)));
-              Value source = b.create<arith::AddIOp>(loadWord(b, operand(4), copy.getArena()),
-                                                     toI64(b, operand(5)));
-              assembly(b, Type(),
-                       "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes "
-                       "[$1], [$2], $3, [$0];",
-                       "r,r,l,r", {element(b, operand(3), operand(1)), slot, source, operand(6)});
+              ring.fill(fill);
               return true;
             })
             .Case([&](mk_cta::TellOp tell) {
@@ -302,19 +234,7 @@ struct LowerCtaToNVVM : mk::impl::LowerCtaToNVVMBase<LowerCtaToNVVM> {
               return true;
             })
             .Case([&](mk_cta::AwaitToldOp await) {
-              Value told =
-                  assembly(b, b.getI32Type(),
-                           "{ .reg .pred done, leave; .reg .u32 word; again: "
-                           "ld.acquire.cta.shared.u32 word, [$1]; "
-                           "sub.s32 word, word, $2; setp.gt.s32 done, word, 0; "
-                           "@done bra out; ld.volatile.shared.u32 word, [$3]; "
-                           "setp.ne.u32 leave, word, 0; @leave bra out; "
-                           "nanosleep.u32 20; bra again; "
-                           "out: selp.u32 $0, 1, 0, done; }",
-                           "=r,r,r,r",
-                           {element(b, await.getWord(), b.index(0)), b.toI32(await.getNumber()),
-                            element(b, await.getQuit(), b.index(0))});
-              result = b.create<arith::CmpIOp>(arith::CmpIPredicate::ne, told, b.integer(0));
+              result = ring.awaitTold(await);
               return true;
             })
             .Case([&](mk_cta::TransposedOp load) {

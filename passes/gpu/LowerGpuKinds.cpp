@@ -25,6 +25,17 @@ struct LowerGpuKinds : mk::impl::LowerGpuKindsBase<LowerGpuKinds> {
       module.emitError() << "expected a gpu in the module attribute mk.target, found " << *target;
       return signalPassFailure();
     }
+    if (!target->getMmaBf16()) {
+      module.emitError() << "expected tensor cores that multiply bf16, found " << *target;
+      return signalPassFailure();
+    }
+    // ptxas counts a thread's registers for warps in groups of four, as the registers are.
+    if (int64_t least = llvm::alignTo(threadsOf(*target), 128) * kFirstRegisters;
+        target->getRegisters() < least) {
+      module.emitError() << "expected " << least << " registers for " << threadsOf(*target)
+                         << " threads, found " << target->getRegisters();
+      return signalPassFailure();
+    }
     if (options->getMaxTokens() > kMaxRows) {
       module.emitError() << "expected at most " << kMaxRows
                          << " tokens of a step on a gpu, found max_tokens = "

@@ -145,39 +145,78 @@ def BuildKernel : Pass<"mk-build-kernel", "::mlir::ModuleOp"> {
       ...
       } else { // the loader
         ...
-        mk_cta.ring_await %free[%slot], %parity quit ...
+        mk_cta.ring_await empty %free[%slot], %parity ...
         ...
         mk_cta.ring_fill %ring[%slot], %filled, %context, "stream", ...
     ```
   }];
-  let options = [Option<"trace", "trace", "bool", "false", "note the times of every instruction">];
+  let options = [Option<"trace", "trace", "bool", "false", "note the times of every instruction">,
+                 Option<"keep", "keep", "bool", "false", "leave the program, for mk-verify-ring">];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::scf::SCFDialect", "::mlir::memref::MemRefDialect",
                            "::mlir::func::FuncDialect", "::mlir::NVVM::NVVMDialect", "::mlir::mk_cta::MkCtaDialect"];
+}
+
+def VerifyRing : Pass<"mk-verify-ring", "::mlir::ModuleOp"> {
+  let summary = "prove that the consumers of a CTA use what its loader brings";
+  let description = [{
+    The loader and the consumers of a kernel walk the same table and meet in the ring only: nothing tells a consumer what a
+    slot holds but the order. The pass runs both halves of `@mk_main`, and of `@mk_main_8` for steps of at most 8 tokens, if
+    there is one, and the functions of kinds that they call, on numbers alone: loop bounds, fields of instructions and the
+    sizes of a step are known, data is not. It shows, for two steps one after the other and for every number of tokens that
+    a step may have:
+
+    1. Use k of the ring, of either half, is of slot k modulo the number of slots, and waits for the phase that belongs to it.
+       Before the loader fills a slot it waits for all consumers to have given it back.
+    2. What the loader fills for use k is what the consumers take it for (`mk_cta.ring_holds`), and as many bytes as it
+       announces are copied.
+    3. Every warp gives back each slot exactly once, after it has waited for it and before it waits for that slot again.
+
+    The table is taken by the instructions that differ in kind and number of units. Where their units begin and where their
+    weights lie is a symbol, so these may be anything. An instruction of attention is taken as it is, and contexts are a
+    choice: those that end before, at and behind the borders of pages, ranges and windows. What a use depends on must be a
+    number: a kernel in which it depends on data is refused.
+
+    **Requires** `mk-build-kernel{keep=true}`. **Ensures** that the `mk_task.program` and every `ring_holds` are gone.
+
+    ```mlir
+    func.func @mk_main(%context: !mk_cta.context) {
+      return
+    }
+    mk_task.program @step {
+    }
+    // becomes
+    func.func @mk_main(%context: !mk_cta.context) {
+      return
+    }
+    ```
+  }];
 }
 
 def TimeRing : Pass<"mk-time-ring", "::mlir::ModuleOp"> {
   let summary = "let bodies note how long they wait for the ring";
   let description = [{
-    Puts a `ring_await_timed` in the place of each `ring_await` of a kind's function: what it adds up is the time in
-    which the consumers had nothing to multiply because the loader was behind. The kernel notes the sum behind each
-    body. Part of the kernel pipeline with `trace` only.
+    Makes each wait for a full slot in a kind's function a timed one: what it adds up is the time in which the consumers
+    had nothing to multiply because the loader was behind. The kernel notes the sum behind each body. Part of the kernel
+    pipeline with `trace` only.
 
-    **Requires** `mk-lower-gpu-kinds`. **Ensures** no `ring_await` without `quit` in a private function.
+    **Requires** `mk-lower-gpu-kinds`. **Ensures** that every `ring_await full` of a private function is `timed`.
 
     ```mlir
-    func.func private @body(%slot: index, %parity: i32) {
+    func.func private @body(%context: !mk_cta.context, %worker: index, %number: index, %slot: index, %parity: i32) {
       %full = mk_cta.shared 0 : memref<4xi64, 3>
-      %landed = mk_cta.ring_await %full[%slot], %parity : memref<4xi64, 3>
+      %over = mk_cta.shared 1004 : memref<1xi32, 3>
+      %landed = mk_cta.ring_await full %full[%slot], %parity in %context, %worker, %number, %over : memref<4xi64, 3>, memref<1xi32, 3>
       return
     }
     // becomes
-    func.func private @body(%slot: index, %parity: i32) {
+    func.func private @body(%context: !mk_cta.context, %worker: index, %number: index, %slot: index, %parity: i32) {
       %sum = mk_cta.shared 1020 : memref<1xi32, 3>
       %full = mk_cta.shared 0 : memref<4xi64, 3>
-      mk_cta.ring_await_timed %full[%slot], %parity, %sum : memref<4xi64, 3>, memref<1xi32, 3>
+      %over = mk_cta.shared 1004 : memref<1xi32, 3>
+      %landed = mk_cta.ring_await full %full[%slot], %parity in %context, %worker, %number, %over timed %sum ...
     ```
   }];
-  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::mk_cta::MkCtaDialect"];
+  let dependentDialects = ["::mlir::mk_cta::MkCtaDialect"];
 }
 
 def AddPacker : Pass<"mk-add-packer", "::mlir::ModuleOp"> {

@@ -8,6 +8,11 @@
 
 namespace mlir::mk {
 
+/// Threads of a CTA.
+inline int64_t threadsOf(TargetAttr target) {
+  return target.getSetRegisters() ? kThreads : kConsumers + 32;
+}
+
 /// Bytes of shared memory: barriers and flags, what kinds use, then the ring.
 struct SharedLayout {
   SharedLayout(mk_task::ProgramOp program, TargetAttr target);

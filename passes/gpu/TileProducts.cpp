@@ -11,12 +11,12 @@ using mk_task::FragmentTile;
 /// Tiles whose words a thread holds at once: with four it would wait for all of them too long.
 static constexpr int64_t kTilesAtOnce = 2;
 
-TileProducts::TileProducts(GpuBuilder &b, const SharedLayout &layout, FragmentTile tile,
-                           int64_t rowGroups, Value thread)
-    : b(b), layout(layout), tile(tile), rowGroups(rowGroups), perWarp(blocksPerWarp(tile)),
-      slots(std::max<int64_t>(1, kTilesAtOnce / tile.group)), thread(thread),
-      warp(b.div(thread, 32)), lane(b.rem(thread, 32)), g(b.div(lane, 4)), t(b.rem(lane, 4)),
-      ring(layout.slots(b)), full(layout.full(b)), empty(layout.empty(b)) {}
+TileProducts::TileProducts(GpuBuilder &b, const SharedLayout &layout, RingWatch watch,
+                           FragmentTile tile, int64_t rowGroups, Value thread)
+    : b(b), layout(layout), watch(watch), tile(tile), rowGroups(rowGroups),
+      perWarp(blocksPerWarp(tile)), slots(std::max<int64_t>(1, kTilesAtOnce / tile.group)),
+      thread(thread), warp(b.div(thread, 32)), lane(b.rem(thread, 32)), g(b.div(lane, 4)),
+      t(b.rem(lane, 4)), ring(layout.slots(b)), full(layout.full(b)), empty(layout.empty(b)) {}
 
 int64_t TileProducts::blocksPerWarp(const FragmentTile &tile) {
   return llvm::divideCeil(tile.chunkBlocks, kConsumerWarps);
@@ -50,8 +50,8 @@ SmallVector<Value> TileProducts::load(Value slot, int64_t byte16) {
   return result;
 }
 
-RingPlace TileProducts::multiply(const RowFragments &x, Value first, Value units, RingPlace at,
-                                 MutableArrayRef<Value> sums) {
+RingPlace TileProducts::multiply(const RowFragments &x, Value first, Value units, Value offset,
+                                 RingPlace at, MutableArrayRef<Value> sums) {
   int64_t count = sums.size() / (2 * rowGroups), used = llvm::divideCeil(count, tile.group);
   auto exists = [&](int64_t unit) { return b.less(b.add(first, unit), units); };
   // All waits come before all else: behind them the steps of the tiles can be taken together.
@@ -60,7 +60,9 @@ RingPlace TileProducts::multiply(const RowFragments &x, Value first, Value units
     RingPlace here = s ? b.advance(at, b.integer(s), layout.stages) : at;
     places.push_back(b.toIndex(here.slot));
     b.when(exists(s * tile.group), [&] {
-      b.create<mk_cta::RingAwaitOp>(b.getI1Type(), full, places[s], here.parity, Value());
+      Value ahead = b.index(s * tile.group * tile.bytes());
+      b.create<mk_cta::RingHoldsOp>(ValueRange{b.wideAdd(offset, ahead)});
+      watch.awaitFull(full, here);
     });
   }
   // Of tiles that do not exist: leftovers, whose products nobody looks at.

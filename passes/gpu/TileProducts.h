@@ -9,6 +9,7 @@
 #define MK_PASSES_GPU_TILEPRODUCTS_H
 
 #include "dialects/mk_task/MkTask.h"
+#include "passes/gpu/RingWatch.h"
 #include "passes/gpu/SharedLayout.h"
 
 namespace mlir::mk {
@@ -22,8 +23,8 @@ struct RowFragments {
 
 class TileProducts {
 public:
-  TileProducts(GpuBuilder &b, const SharedLayout &layout, mk_task::FragmentTile tile,
-               int64_t rowGroups, Value thread);
+  TileProducts(GpuBuilder &b, const SharedLayout &layout, RingWatch watch,
+               mk_task::FragmentTile tile, int64_t rowGroups, Value thread);
 
   /// Blocks of a chunk that a warp takes.
   static int64_t blocksPerWarp(const mk_task::FragmentTile &tile);
@@ -37,7 +38,8 @@ public:
   /// Sums of that many units, [unit][row group][segment], before their first chunk.
   SmallVector<Value> nothing(int64_t units);
   /// Takes a chunk of the `sums.size()` units from `first` on out of the ring, those below `units`.
-  RingPlace multiply(const RowFragments &x, Value first, Value units, RingPlace at,
+  /// That of the first one lies at `offset` bytes of the stream.
+  RingPlace multiply(const RowFragments &x, Value first, Value units, Value offset, RingPlace at,
                      MutableArrayRef<Value> sums);
   /// Writes sums of the warp to shared memory, [buffer][unit][warp][row][pair of weight rows].
   void store(Value first, Value memory, Value buffer, ArrayRef<Value> sums);
@@ -47,6 +49,7 @@ private:
 
   GpuBuilder &b;
   const SharedLayout &layout;
+  RingWatch watch;
   mk_task::FragmentTile tile;
   int64_t rowGroups, perWarp, slots;
   Value thread, warp, lane, g, t, ring, full, empty;

@@ -5,7 +5,6 @@
 
 #include "dialects/mk_cta/MkCta.h"
 
-#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 
 namespace mlir::mk {
@@ -25,7 +24,7 @@ struct TimeRing : impl::TimeRingBase<TimeRing> {
   void time(func::FuncOp function) {
     SmallVector<mk_cta::RingAwaitOp> awaits;
     function.walk([&](mk_cta::RingAwaitOp await) {
-      if (!await.getQuit())
+      if (await.getWhat() == mk_cta::RingWait::full)
         awaits.push_back(await);
     });
     if (awaits.empty())
@@ -33,14 +32,8 @@ struct TimeRing : impl::TimeRingBase<TimeRing> {
     OpBuilder b = OpBuilder::atBlockBegin(&function.getBody().front());
     auto word = MemRefType::get({1}, b.getI32Type(), {}, kShared);
     Value sum = b.create<mk_cta::SharedOp>(function.getLoc(), word, SharedLayout::kRingWait);
-    for (mk_cta::RingAwaitOp await : awaits) {
-      b.setInsertionPoint(await);
-      b.create<mk_cta::RingAwaitTimedOp>(await.getLoc(), await.getBarriers(), await.getSlot(),
-                                         await.getParity(), sum);
-      Value landed = b.create<arith::ConstantIntOp>(await.getLoc(), 1, 1);
-      await.replaceAllUsesWith(landed);
-      await.erase();
-    }
+    for (mk_cta::RingAwaitOp await : awaits)
+      await.getTimedMutable().assign(sum);
   }
 };
 } // namespace

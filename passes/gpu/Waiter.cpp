@@ -1,6 +1,7 @@
 // Part of mk, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "passes/gpu/Waiter.h"
+#include "passes/gpu/RingWatch.h"
 #include "passes/gpu/SharedLayout.h"
 
 #include "dialects/mk_cta/MkCta.h"
@@ -74,9 +75,12 @@ Value Waiter::waitForStep(Value number, Value step) {
     Value ended = b.create<mk_cta::PollOp>(b.getI1Type(), context, worker, number, b.index(-1),
                                            step, b.integer(0, 1));
     // The loader may still look at what the step was asked to do.
-    Value passed =
-        b.create<mk_cta::AwaitToldOp>(b.getI1Type(), flag(SharedLayout::kPassed),
-                                      b.wideSub(step, b.index(1)), flag(SharedLayout::kQuit));
-    return b.both(ended, passed);
+    return b.choose(
+        b.getI1Type(), ended,
+        [&] {
+          return RingWatch{b, context, worker, number}.awaitTold(
+              mk_cta::RingWait::passed, flag(SharedLayout::kPassed), b.wideSub(step, b.index(1)));
+        },
+        [&] { return ended; });
   });
 }

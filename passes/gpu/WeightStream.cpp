@@ -15,7 +15,8 @@ Value WeightStream::readRequest(StringRef name) {
 
 SmallVector<Value> WeightStream::eachInstruction(
     ValueRange init,
-    function_ref<SmallVector<Value>(Value instruction, Value step, ValueRange state)> body,
+    function_ref<SmallVector<Value>(Value instruction, Value number, Value step, ValueRange state)>
+        body,
     function_ref<void(Value step)> after) {
   Value zero = b.integer(0), steps = readRequest("steps");
   noRows = b.equal(readRequest("n_rows"), zero);
@@ -32,8 +33,8 @@ SmallVector<Value> WeightStream::eachInstruction(
       [&](ValueRange state) {
         Value step = b.wideAdd(before, b.toIndex(state[0]));
         SmallVector<Value> done =
-            walk.walk(state.drop_front(1), [&](Value instruction, Value, ValueRange at) {
-              return body(instruction, step, at);
+            walk.walk(state.drop_front(1), [&](Value instruction, Value number, ValueRange at) {
+              return body(instruction, number, step, at);
             });
         after(step);
         SmallVector<Value> next = {b.addI32(state[0], b.integer(1))};
@@ -73,7 +74,8 @@ SmallVector<Value> WeightStream::eachCopy(
     function_ref<SmallVector<Value>(Value offset, Value bytes, ValueRange state)> body) {
   TableWalk walk{b, context, worker};
   Value begin = walk.field(instruction, "begin"), end = walk.field(instruction, "end"),
-        base = b.wideMul(walk.field(instruction, "stream"), mk_task::kAlignment);
+        base = b.wideMul(walk.field(instruction, "stream"),
+                         mk_task::getStreamUnit(getTarget(program).getLanes()));
   Tiles tiles = tilesOf(walk.field(instruction, "kind"));
   Value none = b.both(b.equal(tiles.ofRows, b.index(1)), noRows);
   Value units = b.select(none, b.index(0), b.sub(end, begin));

@@ -19,10 +19,12 @@ public:
       : b(b), program(program), table(table), context(context), worker(worker) {}
 
   /// `body` for every instruction of every step; `after` behind each step.
-  SmallVector<Value> eachInstruction(
-      ValueRange init,
-      function_ref<SmallVector<Value>(Value instruction, Value step, ValueRange state)> body,
-      function_ref<void(Value step)> after);
+  SmallVector<Value>
+  eachInstruction(ValueRange init,
+                  function_ref<SmallVector<Value>(Value instruction, Value number, Value step,
+                                                  ValueRange state)>
+                      body,
+                  function_ref<void(Value step)> after);
   /// `body` for every copy of an instruction: `bytes`, an i32, from `offset` in the arena.
   SmallVector<Value>
   eachCopy(Value instruction, ValueRange init,

@@ -36,6 +36,7 @@ private:
   LogicalResult encodeOperands(FamilyOp family, KindOp kind, Instruction &instruction);
 
   ProgramOp program;
+  int64_t streamUnit; // bytes
   Numbered kinds, families, events;
   DenseMap<Attribute, Operation *> declarations;
   SmallVector<std::vector<Instruction>> workers;
@@ -44,7 +45,7 @@ private:
 } // namespace
 
 TableBuilder::TableBuilder(ProgramOp program, TargetAttr target)
-    : program(program), workers(target.getWorkers()) {
+    : program(program), streamUnit(getStreamUnit(target.getLanes())), workers(target.getWorkers()) {
   for (auto symbol : program.getBody().getOps<SymbolOpInterface>()) {
     declarations[FlatSymbolRefAttr::get(symbol.getNameAttr())] = symbol;
     if (isa<KindOp>(symbol))
@@ -115,10 +116,16 @@ LogicalResult TableBuilder::append(TaskOp task) {
   instruction[field_begin] = task.getBegin();
   instruction[field_end] = task.getEnd();
   instruction[field_signal] = task.getSignals().empty() ? -1 : events.numbers[task.getSignals()[0]];
-  if (int64_t(task.getStreamOffset().value_or(0)) > INT32_MAX)
+  int64_t offset = task.getStreamOffset().value_or(0), perUnit = streamUnit / kAlignment;
+  if (offset % perUnit)
     return task.emitOpError() << "of " << task.getFamilyAttr()
-                              << " lies too far in the streams for an instruction";
-  instruction[field_stream] = task.getStreamOffset().value_or(0);
+                              << " expected a stream offset that is a multiple of " << perUnit
+                              << ", found " << offset;
+  if (offset / perUnit > INT32_MAX)
+    return task.emitOpError() << "of " << task.getFamilyAttr()
+                              << " expected a stream offset below 2^31 units of " << streamUnit
+                              << " bytes, found " << offset / perUnit;
+  instruction[field_stream] = offset / perUnit;
   if (failed(encodeOperands(family, kind, instruction)))
     return failure();
 

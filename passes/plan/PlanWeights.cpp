@@ -165,6 +165,11 @@ static LogicalResult applyPlan(ProgramOp program, WeightPlan &plan, int64_t lane
                                   << " is looked up by row: expected tiles of "
                                   << "neighbouring rows, found those of kind "
                                   << tiles->second.kind.getSymNameAttr();
+    if (*llvm::max_element(tiles->second.offsets) > INT32_MAX)
+      return weight.emitOpError() << weight.getSymNameAttr()
+                                  << " is looked up by row: expected its tiles within 2^31 units "
+                                  << "of " << kAlignment << " bytes of the streams, found "
+                                  << plan.total;
     weight.setOffset(allocate(tiles->second.offsets.size() * sizeof(int32_t)));
   }
   program.setStream(plan.total * kAlignment);

@@ -1,6 +1,7 @@
 # Part of mk, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Planted faults on a GPU: a signal and words that never come end in DeviceStalled, and the next engine works."""
+"""Planted faults on a GPU: a signal, words and slots of the ring that never come end in DeviceStalled; the next engine
+works."""
 
 from __future__ import annotations
 
@@ -26,6 +27,8 @@ from gpu.suite import Failed, Figures, Report, require
 LIMIT = 1.0  # seconds
 KIND, WAITS, EVENT, SIGNAL, HINTS = 0, 4, 5, 14, 31  # words of an instruction
 NOTHING = -2  # a kind without a body
+# Kernels without an operation of the ring, which prepare.py makes: what is left out of them.
+RINGS = {"unfilled": "ring_fill", "unreleased": "ring_release"}
 
 
 def checks(report: Report, folder: Path) -> None:
@@ -34,6 +37,9 @@ def checks(report: Report, folder: Path) -> None:
     program, reference = mk.load(place / "model.mkp"), Reference.load(place / "reference.npz")
     report.attempt("stall: an event never comes", check_event, program, reference)
     report.attempt("stall: words never come", check_words, program, reference)
+    for name in RINGS:
+        broken = mk.load(place / f"{name}.mkp")
+        report.attempt(f"stall: the ring is {name}", check_ring, broken, program, reference)
 
 
 def check_event(program: Program, reference: Reference, limit: float = LIMIT) -> Figures:
@@ -54,7 +60,7 @@ def check_event(program: Program, reference: Reference, limit: float = LIMIT) ->
         table[worker, number, SIGNAL] = -1
 
     waiting = f"waiting for event {event} ({program.manifest['events'][event]}), which has seen "
-    return _stalls(program, reference, silence, waiting, limit)
+    return _stalls(_changed(program, silence), program, reference, waiting, limit)
 
 
 def check_words(program: Program, reference: Reference, limit: float = LIMIT) -> Figures:
@@ -66,15 +72,22 @@ def check_words(program: Program, reference: Reference, limit: float = LIMIT) ->
     def skip(table: Array) -> None:
         table[worker, number, KIND] = NOTHING
 
-    return _stalls(program, reference, skip, "waiting for words of its input that nobody has written", limit)
+    waiting = "waiting for words of its input that nobody has written"
+    return _stalls(_changed(program, skip), program, reference, waiting, limit)
 
 
-def _stalls(
-    program: Program, reference: Reference, change: Callable[[Array], None], waiting: str, limit: float
-) -> Figures:
+def check_ring(broken: Program, program: Program, reference: Reference, limit: float = LIMIT) -> Figures:
+    """The loader brings nothing, or the consumers give no slot back: both have their waits in the ring alone."""
+    return _stalls(broken, program, reference, "waiting for the ring: a slot that its loader fills", limit)
+
+
+def _changed(program: Program, change: Callable[[Array], None]) -> Program:
     table = program.arrays["table"].copy()
     change(table)
-    broken = dataclasses.replace(program, arrays={**program.arrays, "table": table})
+    return dataclasses.replace(program, arrays={**program.arrays, "table": table})
+
+
+def _stalls(broken: Program, program: Program, reference: Reference, waiting: str, limit: float) -> Figures:
     weights, tokens = reference.weights(), reference.steps[0][0].tolist()
     took = []
     runs: tuple[Callable[[Any], Any], ...] = (

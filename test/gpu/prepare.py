@@ -9,6 +9,7 @@ folders is small enough for a machine that takes 64 MiB at once, the repository 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import hashlib
 import importlib.util
 import json
@@ -24,14 +25,18 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).res
 
 import mk
 import numpy as np
+from mk.compiler.driver import Lowering
+from mk.compiler.options import Options
+from mk.ir import Module
+from mk.program import Program
 
-from gpu import cases, checkpoint, suite
+from gpu import cases, check_stall, checkpoint, suite
 from gpu.cases import Array, Case, Step
 from gpu.reference import Reference, errors
 
 TARGET = "sm_90a"
 PART = 56 << 20  # bytes of the checkpoint in the first folder
-ALIEN = ".version 7.0\n.target sm_80\n.address_size 64\n.visible .entry mk_main() { ret; }\n"
+ALIEN = ".version 7.0\n.target sm_80\n.address_size 64\n.visible .entry mk_main() .maxntid 32 { ret; }\n"
 
 
 def main() -> None:
@@ -45,7 +50,11 @@ def main() -> None:
         shutil.rmtree(folder, ignore_errors=True)
     for number, (name, case) in enumerate(cases.KINDS.items()):
         plain = re.sub("[^a-z0-9]+", "-", name.lower())
-        timed(name, prepare_kinds, case, second / "kinds" / f"{number}-{plain}")
+        place = second / "kinds" / f"{number}-{plain}"
+        timed(name, prepare_kinds, case, place)
+        if not number:
+            for fault, left_out in check_stall.RINGS.items():
+                timed(f"{name}, {fault}", prepare_broken, case, place, fault, left_out)
     for name, case in (("precision", cases.PRECISION), ("steps", cases.STEPS)):
         timed(name, prepare_program, case, second / name)
     timed("SmolLM2", prepare_smollm2, first, second)
@@ -75,6 +84,21 @@ def prepare_kinds(case: Case, to: Path) -> None:
     """Also reference.npz."""
     program = prepare_program(case, to)
     reference_of(case, to, program.constants).save(to / "reference.npz")
+
+
+def prepare_broken(case: Case, place: Path, name: str, left_out: str) -> Program:
+    """A program of the case whose kernel lacks an operation of `mk_cta`, beside the right one."""
+    text = mk.lower_module(place, to="mk", target=TARGET, **case.options).text(locations=True)
+    lowering = Lowering(text, Options(target=TARGET, **case.options))
+    lowering.to("cta")
+    kernel, count = re.subn(rf".*mk_cta\.{left_out} .*\n", "", lowering.module.text(locations=False))
+    assert count, f"no mk_cta.{left_out} in the kernel"
+    lowering.module = Module.parse(kernel)
+    lowering.to("llvm")
+    made, right = lowering.emit(), mk.load(place / "model.mkp")
+    program = dataclasses.replace(right, manifest=made.manifest, arrays=made.arrays, code=made.code)
+    program.save(place / f"{name}.mkp")
+    return program
 
 
 def reference_of(case: Case, folder: Path, constants: dict[str, Array]) -> Reference:

@@ -37,14 +37,20 @@ typedef struct {
   int32_t columns[4];
 } Fiber;
 typedef struct { uint16_t expected, pending; int32_t bytes : 31; uint32_t phase : 1; } Mbarrier;
-typedef struct { unsigned char *to; const unsigned char *from; int32_t bytes; Mbarrier *done; } Copy;
+typedef struct {
+  unsigned char *to;
+  const unsigned char *from;
+  int32_t bytes;
+  Mbarrier *done;
+  const Fiber *by; // of a thread, whose arrivals come behind its copies; NULL: of the copy engine
+} Copy;
 
 static Cta *ctas;
 static Fiber *fibers, *self;
 static ucontext_t outside;
 static jmp_buf scheduler;
 static int *ready, readyCount, threadsOfCta, sharedBytes;
-static Copy copies[1 << 14];
+static Copy copies[1 << 18];
 static int copyCount;
 static uint64_t seed, progress, waited;
 static const char *fault;
@@ -164,57 +170,95 @@ static void settle(Mbarrier *b) {
 void gpu_mbarrier_init(int32_t address, int32_t count) {
   *mbarrier(address) = (Mbarrier){(uint16_t)count, (uint16_t)count, 0, 0};
 }
-void gpu_mbarrier_arrive(int32_t address) {
-  Mbarrier *b = mbarrier(address);
-  if (!b->pending--)
-    fail("more arrivals at an mbarrier than it expects");
+static void arrive(Mbarrier *b) {
+  if (!b->pending--) {
+    b->pending = 0;
+    fault = "more arrivals at an mbarrier than it expects";
+  }
   settle(b);
 }
+void gpu_mbarrier_arrive(int32_t address) { arrive(mbarrier(address)); }
 void gpu_release(int32_t address, int32_t lane) { // of a warp, by its first lane
   if (!lane)
     gpu_mbarrier_arrive(address);
 }
-void gpu_await(int32_t address, int32_t parity) {
-  while (mbarrier(address)->phase == (uint32_t)parity)
+void gpu_stall(int64_t line, int64_t number, int64_t event, int64_t seen);
+static volatile int32_t *word(int32_t address) { return (volatile int32_t *)(uintptr_t)(uint32_t)address; }
+/// A thread's wait for others of its CTA: until `quit`, if there is one, or until it is overdue.
+typedef struct { int64_t limit, stall; int32_t worker, number, event, seen, overdue, quit; int64_t begin; } Watch;
+static int leaves(Watch *watch) {
+  if (watch->quit && *word(watch->quit))
+    return 1;
+  int64_t limit = watch->event <= -4 && watch->event >= -6 ? 2 * watch->limit : watch->limit; // of the loader
+  if (!watch->begin)
+    watch->begin = gpu_clock();
+  if (!watch->limit || gpu_clock() - watch->begin < limit) {
     later();
-}
-void gpu_await_timed(int32_t address, int32_t parity, int32_t sum, int32_t thread) {
-  int64_t begin = gpu_clock();
-  gpu_await(address, parity);
-  if (!thread)
-    *(int32_t *)(uintptr_t)(uint32_t)sum += (int32_t)(gpu_clock() - begin);
-}
-int32_t gpu_await_or(int32_t address, int32_t parity, int32_t quit) {
-  while (mbarrier(address)->phase == (uint32_t)parity) {
-    if (*(volatile int32_t *)(uintptr_t)(uint32_t)quit)
-      return 0;
-    later();
+    return 0;
+  }
+  if (!*word(watch->overdue)) {
+    *word(watch->overdue) = 1;
+    gpu_stall(watch->stall + 32 * watch->worker, watch->number, watch->event, watch->seen);
   }
   return 1;
 }
+static int32_t await(int32_t address, int32_t parity, Watch watch) {
+  while (mbarrier(address)->phase == (uint32_t)parity)
+    if (leaves(&watch))
+      return 0;
+  return 1;
+}
+int32_t gpu_await(int32_t address, int32_t parity, int64_t limit, int32_t overdue, int64_t stall, int32_t worker,
+                  int32_t number, int32_t event, int32_t seen) {
+  return await(address, parity, (Watch){limit, stall, worker, number, event, seen, overdue, 0, 0});
+}
+int32_t gpu_await_or(int32_t address, int32_t parity, int32_t quit, int64_t limit, int32_t overdue, int64_t stall,
+                     int32_t worker, int32_t number, int32_t event, int32_t seen) {
+  return await(address, parity, (Watch){limit, stall, worker, number, event, seen, overdue, quit, 0});
+}
+int32_t gpu_await_timed(int32_t address, int32_t parity, int32_t sum, int32_t thread, int32_t quit, int64_t limit,
+                        int32_t overdue, int64_t stall, int32_t worker, int32_t number, int32_t event, int32_t seen) {
+  int64_t begin = gpu_clock();
+  int32_t came = gpu_await_or(address, parity, quit, limit, overdue, stall, worker, number, event, seen);
+  if (came && !thread)
+    *word(sum) += (int32_t)(gpu_clock() - begin);
+  return came;
+}
 void gpu_copy(int32_t barrier, int32_t slot, int64_t source, int32_t bytes) {
-  Copy copy = {(unsigned char *)(uintptr_t)(uint32_t)slot, (unsigned char *)source, bytes, mbarrier(barrier)};
+  Copy copy = {(unsigned char *)(uintptr_t)(uint32_t)slot, (unsigned char *)source, bytes, mbarrier(barrier), NULL};
   if (bytes <= 0 || bytes % 16 || (slot | source) % 16)
     fail("a bulk copy is not of multiples of 16 bytes");
   memset(copy.to, 0xFF, (size_t)bytes);
   copies[copyCount++] = copy;
 }
-void gpu_announce(int32_t barrier, int32_t bytes) {
+void gpu_announce(int32_t barrier, int32_t bytes, int32_t lane) { // of a warp, by its first lane
+  if (lane)
+    return;
   mbarrier(barrier)->bytes += bytes;
   gpu_mbarrier_arrive(barrier);
 }
-void gpu_fill(int32_t barrier, int32_t slot, int64_t source, int32_t bytes) {
-  gpu_copy(barrier, slot, source, bytes);
-  gpu_announce(barrier, bytes);
+void gpu_fill(int32_t barrier, int32_t slot, int64_t source, int32_t bytes, int32_t lane) {
+  if (!lane)
+    gpu_copy(barrier, slot, source, bytes);
+  gpu_announce(barrier, bytes, lane);
 }
+/// Of one thread, 16 bytes; and its arrival when all that it has asked for before has landed.
+void gpu_copy_piece(int32_t slot, int64_t source) {
+  Copy copy = {(unsigned char *)(uintptr_t)(uint32_t)slot, (unsigned char *)source, 16, NULL, self};
+  if ((slot | source) % 16)
+    fail("a copy of 16 bytes is not at a multiple of them");
+  memset(copy.to, 0xFF, 16);
+  copies[copyCount++] = copy;
+}
+void gpu_arrive_behind(int32_t barrier) { copies[copyCount++] = (Copy){NULL, NULL, 0, mbarrier(barrier), self}; }
 /// From one half of the CTA to the other: the steps that have come.
 void gpu_tell(int32_t word, int32_t count) { *(volatile int32_t *)(uintptr_t)(uint32_t)word = count, ++progress; }
-int32_t gpu_hear(int32_t word, int32_t step, int32_t quit) {
-  while (*(volatile int32_t *)(uintptr_t)(uint32_t)word - step <= 0) {
-    if (*(volatile int32_t *)(uintptr_t)(uint32_t)quit)
+int32_t gpu_hear(int32_t told, int32_t step, int32_t quit, int64_t limit, int32_t overdue, int64_t stall, int32_t worker,
+                 int32_t number, int32_t event, int32_t seen) {
+  Watch watch = {limit, stall, worker, number, event, seen, overdue, quit, 0};
+  while (*word(told) - step <= 0)
+    if (leaves(&watch))
       return 0;
-    later();
-  }
   return 1;
 }
 int32_t gpu_word0(int32_t address) { return ((int32_t *)(uintptr_t)(uint32_t)address)[0]; }
@@ -224,14 +268,22 @@ int32_t gpu_word3(int32_t address) { return ((int32_t *)(uintptr_t)(uint32_t)add
 static void land(void) {
   Copy copy = copies[draw((uint32_t)copyCount)];
   for (int i = 0; i < copyCount; ++i)
-    if (copies[i].to == copy.to) { // of copies to one place the first
+    if (copy.by ? copies[i].by == copy.by : copies[i].to == copy.to) { // the first of its kind
       copy = copies[i];
-      copies[i] = copies[--copyCount];
+      if (copy.by)
+        memmove(&copies[i], &copies[i + 1], (size_t)(--copyCount - i) * sizeof copy);
+      else
+        copies[i] = copies[--copyCount];
       break;
     }
-  memcpy(copy.to, copy.from, (size_t)copy.bytes);
-  copy.done->bytes -= copy.bytes;
-  settle(copy.done);
+  if (copy.to)
+    memcpy(copy.to, copy.from, (size_t)copy.bytes);
+  if (copy.done && copy.by) {
+    arrive(copy.done);
+  } else if (copy.done) {
+    copy.done->bytes -= copy.bytes;
+    settle(copy.done);
+  }
 }
 
 // ------------------------------------------------------------------------------------------------------ the counters

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from fake_cuda import FakeCuda
-from mk.compiler.driver import GPU_THREADS, Lowering, kernels_of
+from mk.compiler.driver import Lowering, kernels_of
 from mk.compiler.options import Options
 from mk.compiler.ptxas import Report
 from mk.compiler.target import find_target
@@ -27,7 +27,13 @@ HERE = Path(__file__).resolve().parent
 # Texts of inline PTX, by a part that only one has, and what stands for them.
 ASSEMBLY = {
     "%tid.x": "gpu_tid",
-    "mbarrier.test_wait": "gpu_await_timed",
+    "cta.shared.add": "gpu_await_timed",
+    "ld.acquire.cta": "gpu_hear",
+    "ld.volatile.shared.u32 word": "gpu_await_or",
+    "mbarrier.try_wait": "gpu_await",
+    "mbarrier.test_wait": "gpu_await",
+    "cp.async.cg": "gpu_copy_piece",
+    "cp.async.mbarrier": "gpu_arrive_behind",
     "st.relaxed.gpu.global.u64": "gpu_stamp",
     "red.relaxed": "gpu_arrive",
     "red.release": "gpu_add",
@@ -39,10 +45,7 @@ ASSEMBLY = {
     "ld.volatile.shared.u32 $0": "gpu_get",
     "st.relaxed.sys": "gpu_stall",
     "st.release.sys.global.u64 [$0], $1;": "gpu_store",
-    "ld.acquire.cta": "gpu_hear",
     "mbarrier.init": "gpu_mbarrier_init",
-    "ld.volatile.shared": "gpu_await_or",
-    "mbarrier.try_wait": "gpu_await",
     "createpolicy": "gpu_fill",
     "cp.async.bulk": "gpu_copy",
     "expect_tx": "gpu_announce",
@@ -174,6 +177,13 @@ def _product(match: re.Match[str]) -> str:
     return f"{indent}llvm.call @gpu_mma{call} -> ()\n" + _struct(indent, name, type_, sums)
 
 
+def threads_of(text: str) -> int:
+    """Of a CTA of mk_main, from its text at level llvm."""
+    found = re.search(r"@mk_main\(.*maxntid = array<i32: (\d+)>", text)
+    assert found is not None
+    return int(found[1])
+
+
 def library(text: str, folder: Path) -> ctypes.CDLL:
     """The kernels of a module at level llvm as a library of this processor, with gpu_launch of gpu_machine.c."""
     target = find_target()
@@ -205,11 +215,13 @@ class GpuMachine:
         assert lowering._plan is not None
         manifest, arrays = lowering._plan
         shared = manifest["arenas"]["scratch"]
+        threads = threads_of(text_of_kernels)
         mains = re.findall(r"@(mk_main\w*)\(%", text_of_kernels)
-        kernels = kernels_of([Report(name=name, registers=0, spills=0) for name in mains], manifest)
-        manifest["gpu"] = {"threads": GPU_THREADS, "shared": shared, "kernels": kernels}
+        reports = [Report(name=name, threads=threads, registers=0, spills=0) for name in mains]
+        kernels = kernels_of(reports, manifest)
+        manifest["gpu"] = {"threads": threads, "shared": shared, "kernels": kernels}
         self.program = Program(manifest, dict(arrays), b"a cubin")
-        self._shape = (manifest["target"]["workers"], GPU_THREADS, shared)
+        self._shape = (manifest["target"]["workers"], threads, shared)
         self.seed = 0  # of the order in which threads run
         self.faults: list[str] = []
         words = ctypes.c_uint64 * manifest["abi"]["context_words"]
@@ -221,7 +233,8 @@ class GpuMachine:
                 "mk_random": (self._library.mk_random, [pointer, number, number, ctypes.c_float]),
             }
         )
-        self.cuda.attributes |= {"sms": self._shape[0], "shared": shared}
+        major, minor = divmod(int(re.sub(r"\D", "", options.target)), 10)
+        self.cuda.attributes |= {"sms": self._shape[0], "shared": shared, "major": major, "minor": minor}
 
     def _main(self, name: str, words: list[int]) -> None:
         context = (ctypes.c_uint64 * len(words))(*words)

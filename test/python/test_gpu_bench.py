@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import fake_gpu
+import numpy as np
 import pytest
 from mk.compiler import ptxas
 from mk.errors import CompileError
@@ -22,7 +23,7 @@ from mk.runtime.gpu import driver
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from bench import gpu_compile, gpu_decode  # noqa: E402
+from bench import compile_cost, gpu_compile, gpu_decode, gpu_pack  # noqa: E402
 from bench.gpu import ceiling_side, mk_side, nvml, results, table  # noqa: E402
 from bench.gpu.results import NOT_COMPILED, Measured, Run  # noqa: E402
 from bench.gpu.shapes import CASES, PACKAGES, SHAPES  # noqa: E402
@@ -463,3 +464,74 @@ def test_options_of_packages_are_json_or_words() -> None:
     assert gpu_compile.assignment(parser, "dtype=bfloat16") == ("dtype", "bfloat16")
     with pytest.raises(SystemExit):
         gpu_compile.assignment(parser, "split")
+
+
+# ------------------------------------------------------------------------------------------------ packing, and compiles
+
+
+def test_packing_is_measured_four_ways(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a driver whose GPU is this process: every way does its work, and the file has all of it."""
+    cuda = fake_gpu.cuda()
+    monkeypatch.setattr(driver, "bindings", lambda: cuda)
+    packed: dict[int, Any] = {}
+    plan = gpu_pack._Plan.pack
+
+    def watched(self: Any, code: Any, ring: Any, numbers: Any) -> None:
+        plan(self, code, ring, numbers)
+        ring.gpu.cuda("cuStreamSynchronize", ring.stream)
+        packed[int(numbers[0])] = fake_gpu.tiles(fake_gpu.Memory(self._arena)).copy()
+
+    monkeypatch.setattr(gpu_pack._Plan, "pack", watched)
+    fake_gpu.program().save(tmp_path / "fake.mkp")
+    assert gpu_pack.main([str(tmp_path / "fake.mkp"), "--out", str(tmp_path / "out"), "--rounds", "2"]) == 0
+    found = json.loads((tmp_path / "out" / gpu_pack.FILE).read_text())
+    shape = fake_gpu.program().manifest["weights"]
+    assert found["bytes"] == sum(2 * w["shape"][0] * w["shape"][1] for w in shape if w["layout"] == "tiles")
+    assert set(found["gbps"]) == set(gpu_pack.WAYS) and {len(rates) for rates in found["gbps"].values()} == {
+        2
+    }
+    assert cuda.launched.count("mk_pack") >= 3 * 3
+    # Rows that exist are ones in their tiles; where nobody filled a slot, they are not.
+    assert packed[0x3F80].any() and set(np.unique(packed[0x3F80])) <= {0.0, 1.0}
+    said = capsys.readouterr().out
+    assert "mk_pack alone" in said and "on Fake GPU" in said
+
+
+def test_the_table_of_packing_says_what_was_missed() -> None:
+    rates = {"link": [50.0], "device": [99.0, 101.0, 98.0], "pinned": [25.0], "pageable": [10.0]}
+    said = gpu_pack.text({"gpu": "G", "bytes": 2e9, "gbps": rates, "package": "p.mkp"})
+    assert "99.0 (98.0-101.0) |  | >= 100 | missed" in said and "25.0 (25.0-25.0) | 50 %" in said
+    rates["device"] = [100.0]
+    assert "| met |" in gpu_pack.text({"gpu": "G", "bytes": 2e9, "gbps": rates})
+
+
+def test_packing_without_a_gpu_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake_gpu.program().save(tmp_path / "fake.mkp")
+    cuda = fake_gpu.cuda()
+    cuda.attributes["major"] = 8
+    monkeypatch.setattr(driver, "bindings", lambda: cuda)
+    assert gpu_pack.main([str(tmp_path / "fake.mkp")]) == 1
+    assert re.fullmatch(r"made for .*, but this GPU is Fake GPU.*\n", capsys.readouterr().err)
+
+
+def test_the_cost_of_a_layer_is_that_between_two_rows() -> None:
+    phases = dict.fromkeys(compile_cost.PHASES, 0.5)
+    runs = {
+        16: {"cpu": phases | {"plan": 1.0, "import": 3.0}, "table": 5.0, "wall": 9.0},
+        32: {"cpu": phases | {"plan": 1.8, "import": 3.8}, "table": 12.0, "wall": 20.0},
+    }
+    assert compile_cost.slope(runs, 16, compile_cost.TABLE) is None
+    assert compile_cost.slope(runs, 32, ("plan",)) == pytest.approx(50)
+    first, second = compile_cost.table(runs).splitlines()[2:]
+    assert first.startswith("| 16 | 0.50 | 3.00 | 0.50 | 1.00 |") and "| met |" in first
+    assert "| 100 | 12.00 | missed | 20.00 |" in second
+
+
+def test_a_compile_is_timed_in_its_own_process() -> None:
+    found = compile_cost.measure("qwen3-0.6b", 2, "sm_90a", 1)
+    assert set(found["cpu"]) == set(compile_cost.PHASES) and all(v >= 0 for v in found["cpu"].values())
+    assert 0 < found["table"] < found["wall"]

@@ -112,6 +112,16 @@ def test_steps_are_as_good_as_those_of_the_interpreter(make: Make, name: str) ->
     assert found.mean() < 1.2 * interpreted.mean() and found.max() < 2 * interpreted.max()
 
 
+@pytest.mark.parametrize("name", ["tiny", "long rows", "wide heads"])
+def test_a_target_without_bulk_copies_gives_the_same_bits(make: Make, name: str) -> None:
+    """Slots are filled by the lanes of the loader, 16 bytes at a time."""
+    shape = SHAPES[name]
+    steps = conversation(shape.vocabulary)[: 1 if name == "long rows" else 3]
+    old = make(shape, target="sm_80")
+    assert old.program.manifest["gpu"]["threads"] == 288
+    same(logits(make(shape), shape, steps), logits(old, shape, steps))
+
+
 @pytest.mark.parametrize(
     ("name", "changed"),
     [("window", {"window": 21}), ("softcap", {"softcap": 0.0}), ("sinks", {"sinks": False})],
@@ -306,19 +316,58 @@ def test_words_that_never_come_are_a_stall(make: Make) -> None:
         engine.step([1], [0], [0])
 
 
+# A ring whose loader or consumers do not do their part: what is left out, and what the stuck wait for.
+STUCK = {
+    "the lanes' copies never arrive": ("gpu_arrive_behind", "the ring: a slot that its loader fills, slot 0"),
+    "bytes never land": ("gpu_fill", "the ring: a slot that its loader fills, slot 0"),
+    "slots are never given back": ("gpu_release", "the ring: a slot that its loader fills"),
+    "a step is never told of": (
+        "gpu_tell",
+        "the ring: (its loader to have read a step|a slot that its loader fills)",
+    ),
+    "nothing is announced": ("gpu_announce", "the ring: a slot that its loader fills"),
+}
+
+
+@pytest.mark.parametrize("fault", STUCK)
+def test_a_ring_that_stands_still_is_a_stall(
+    fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every wait within a CTA ends, that of the loader too, or the machine would find that no thread can go on."""
+    call, waiting = STUCK[fault]
+    right = gpu_machine.for_this_processor
+
+    def without(text: str) -> str:
+        return re.sub(rf" *llvm.call @{call}\(.*\n", "", right(text))
+
+    monkeypatch.setattr(gpu_machine, "for_this_processor", without)
+    target = "sm_80" if call == "gpu_arrive_behind" else "sm_90a"
+    machine = GpuMachine(llama(TINY).text, options(target=target), tmp_path)
+    monkeypatch.undo()
+    said = rf"worker.* in \S+ \(.*\): waiting for {waiting}"
+    with running(machine, TINY, stall_seconds=0.1) as engine, pytest.raises(DeviceStalled, match=said):
+        engine.step([1, 2], [0, 1], [0, 0])
+        engine.step([1, 2], [2, 3], [0, 0])
+
+
 # What the machine must notice: a kernel without these lines.
 FAULTS = {
     "no release": r" *llvm.call @gpu_(release|mbarrier_arrive)\(.*\n",
     "no barrier": r" *llvm.call @gpu_barrier\(.*\n",
-    "no wait for a slot": r" *llvm.call @gpu_await\(.*\n",
+    "no wait for a slot": r"(%\w+ = )llvm.call @gpu_await_or\(.*\n",
 }
 
 
-@pytest.mark.parametrize("fault", ["no release", "no barrier", "no wait for a slot"])
+GONE = {"no wait for a slot": r"\1llvm.mlir.constant(1 : i32) : i32\n"}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
 def test_the_machine_notices(fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     right = gpu_machine.for_this_processor
     monkeypatch.setattr(
-        gpu_machine, "for_this_processor", lambda text: re.sub(FAULTS[fault], "", right(text))
+        gpu_machine,
+        "for_this_processor",
+        lambda text: re.sub(FAULTS[fault], GONE.get(fault, ""), right(text)),
     )
     machine, steps = GpuMachine(llama(TINY).text, options(), tmp_path), conversation(TINY.vocabulary)[:3]
     monkeypatch.undo()

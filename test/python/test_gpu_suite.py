@@ -90,7 +90,18 @@ def test_the_checks_hold_on_this_processor(
         check_kinds.check_sampling(engine, reference)
     assert "made no progress" in check_stall.check_event(program, reference, limit=0.1)["said"]
     with pytest.raises(Failed, match="ran to its end"):
-        check_stall._stalls(program, reference, lambda table: None, "", 0.1)
+        check_stall._stalls(program, program, reference, "", 0.1)
+
+
+@pytest.mark.parametrize("name", check_stall.RINGS)
+def test_a_program_with_a_broken_ring_differs_in_its_code_alone(name: str, place: Path) -> None:
+    """What such kernels do is in test_gpu_program.py."""
+    prepare.prepare_broken(TINY, place, name, check_stall.RINGS[name])
+    made, right = mk.load(place / f"{name}.mkp"), mk.load(place / "model.mkp")
+    assert made.code.startswith(b"\x7fELF") and len(made.code) < len(right.code)
+    assert (made.arrays["table"] == right.arrays["table"]).all()
+    assert made.manifest["gpu"] is not None
+    assert not any(kernel["spills"] for kernel in made.manifest["gpu"]["kernels"])
 
 
 # --------------------------------------------------------------------------------------------------- what must not pass

@@ -35,6 +35,7 @@ CTA_TYPES = {
     "flag": "memref<1xi32, 3>",
     "place": "index",
     "number": "index",
+    "step": "index",
     "full": "memref<12xi64, 3>",
     "begin": "i64",
     "waited": "i64",

@@ -29,7 +29,6 @@ LEVELS = ("torch", "mk", "fused", "plan", "cta", "llvm")  # in the order of the 
 # The last pipeline that adds to the program; the one after it turns the program into code.
 # What leaves a program complete: the pipeline after it turns the program into code.
 LAST_OF_PROGRAM = ("mk-kinds-pipeline", "mk-gpu-kinds-pipeline")
-GPU_THREADS = 384  # eight consumer warps and the group of the loader: passes/gpu/GpuBuilder.h
 
 
 @dataclass
@@ -75,7 +74,9 @@ def kernels_of(reports: Sequence[Report], manifest: Manifest) -> list[Kernel]:
     for report in reports:
         few = re.fullmatch(rf"{manifest['entry']}(?:_(\d+))?", report["name"])
         if few:
-            found.append(Kernel(tokens=int(few[1] or manifest["sizes"]["max_tokens"]), **report))
+            tokens = int(few[1] or manifest["sizes"]["max_tokens"])
+            registers, spills = report["registers"], report["spills"]
+            found.append(Kernel(name=report["name"], tokens=tokens, registers=registers, spills=spills))
     return sorted(found, key=lambda kernel: kernel["tokens"])
 
 
@@ -130,11 +131,10 @@ class Lowering:
         code = self.module.emit_object(self.target.cpu, self.target.llvm_features)
         if self.target.kind == "gpu":
             cubin, reports = assemble(code.decode(), self.target.cpu)
-            manifest["gpu"] = Gpu(
-                threads=GPU_THREADS,
-                shared=manifest["arenas"]["scratch"],
-                kernels=kernels_of(reports, manifest),
-            )
+            # All kernels of the table have the threads of the entry.
+            (threads,) = {report["threads"] for report in reports if report["name"] == manifest["entry"]}
+            kernels = kernels_of(reports, manifest)
+            manifest["gpu"] = Gpu(threads=threads, shared=manifest["arenas"]["scratch"], kernels=kernels)
             self.seconds["code"] = time.perf_counter() - began
             return Compiled(manifest, arrays, cubin, self.seconds)
         library, messages = native.link_object(code)

@@ -34,7 +34,8 @@ class Options:
     """Sizes count tokens unless said otherwise; a wrong value raises CompileError at once.
 
     * `target`: "auto" is this machine; "x86-64-v3" (AVX2) and "x86-64-v4" (AVX-512) run on any such processor,
-      "sm_90a" on an H100 or H200 GPU;
+      "sm_90a" on an H100 or H200 GPU; programs for "sm_80", "sm_89", "sm_100a" and "sm_120a" are assembled, and no
+      more is known of them;
     * `dtype`: what weights and the KV cache are stored as;
     * `max_sequences`: sequences at a time; `max_length`: tokens of one (its memory is in whole pages);
     * `max_tokens`: tokens of one step, None for 512, or on a GPU for 16, which is also its most; `max_rows`: rows of

@@ -17,9 +17,11 @@ from mk.errors import CompileError
 
 
 class Report(TypedDict):
-    """What ptxas says of a kernel: registers of a thread, and bytes that it keeps in memory for want of more."""
+    """What ptxas says of a kernel: registers of a thread, and bytes that it keeps in memory for want of more; and the
+    threads of a CTA, which the PTX states."""
 
     name: str
+    threads: int
     registers: int
     spills: int
 
@@ -48,18 +50,24 @@ def assemble(ptx: str, architecture: str) -> tuple[bytes, list[Report]]:
         if run.returncode:
             said = " ".join((run.stderr or run.stdout).replace(f"ptxas {source}", "").split())
             raise CompileError(f"ptxas refuses the generated code: {said[:600].removeprefix(', ')}")
-        return target.read_bytes(), _reports(run.stderr)
+        return target.read_bytes(), _reports(ptx, run.stderr)
 
 
-def _reports(text: str) -> list[Report]:
+def _reports(ptx: str, text: str) -> list[Report]:
     found = []
     for part in text.split("Compiling entry function '")[1:]:
+        name = part.partition("'")[0]
+        threads = re.search(rf"\.entry {name}\b[^{{]*?\.maxntid (\d+)", ptx)
         spills = re.search(r"(\d+) bytes spill stores, (\d+) bytes spill loads", part)
         registers = re.search(r"Used (\d+) registers", part)
-        if spills and registers:
-            name = part.partition("'")[0]
+        if threads and spills and registers:
             found.append(
-                Report(name=name, registers=int(registers[1]), spills=int(spills[1]) + int(spills[2]))
+                Report(
+                    name=name,
+                    threads=int(threads[1]),
+                    registers=int(registers[1]),
+                    spills=int(spills[1]) + int(spills[2]),
+                )
             )
     if not found:
         raise CompileError(f"ptxas did not report on the kernels: {text.strip()[:600]}")

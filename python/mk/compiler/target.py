@@ -38,9 +38,16 @@ PORTABLE = {
     "x86-64-v3": _V3,
     "x86-64-v4": _V4,
 }  # LLVM's names of the levels of the x86-64 psABI
-# GPUs by architecture, as LLVM and ptxas name it. Workers are multiprocessors; `shared` is what one CTA may have.
-GPUS = {
+# GPUs by architecture, as ptxas names it, for the largest of each that is sold widely. Workers are multiprocessors,
+# `shared` is what one CTA may have. Only sm_90a has been run; the others are assembled, and their bandwidths and bytes
+# in flight are estimates from data sheets.
+_OLD = {"bulk_copy": 0, "set_registers": 0}  # instructions that came with sm_90
+GPUS: dict[str, dict[str, int]] = {
+    "sm_80": {"workers": 108, "bandwidth": 1935, "shared": 166912, "in_flight": 32768, **_OLD},  # A100
+    "sm_89": {"workers": 142, "bandwidth": 864, "shared": 101376, "in_flight": 32768, **_OLD},  # L40S
     "sm_90a": {"workers": 132, "bandwidth": 3150, "shared": 232448, "in_flight": 32768},  # H100, H200
+    "sm_100a": {"workers": 148, "bandwidth": 8000, "shared": 232448, "in_flight": 65536},  # B200
+    "sm_120a": {"workers": 188, "bandwidth": 1792, "shared": 101376, "in_flight": 32768},  # RTX PRO 6000
 }
 TARGETS = ("auto", *PORTABLE, *GPUS)
 
@@ -49,6 +56,8 @@ _USEFUL = re.compile(
     r"(cx16|popcnt|sahf|movbe|fma|f16c|lzcnt|bmi2?|s?sse[\d.]+|avx.*|amx.*|"
     r"neon|fp-armv8|dotprod|bf16|i8mm|fullfp16|fp16fml|sve.*)$"
 )
+# What #mk.target says only where it is otherwise: as on an sm_90a.
+_USUAL = {"registers": 65536, "bulk_copy": 1, "set_registers": 1, "mma_bf16": 1}
 _GB_PER_CORE = 12  # a core of today reads about this much per second on its own
 
 
@@ -64,6 +73,10 @@ class Target:
     kind: str = "cpu"
     shared: int = 0
     in_flight: int = 0
+    registers: int = 65536
+    bulk_copy: int = 1
+    set_registers: int = 1
+    mma_bf16: int = 1
 
     @property
     def lanes(self) -> int:
@@ -82,6 +95,9 @@ class Target:
     def attribute(self) -> str:
         """The text of `#mk.target`."""
         on_chip = f", shared = {self.shared}, in_flight = {self.in_flight}" if self.kind == "gpu" else ""
+        for name, usual in _USUAL.items():
+            if getattr(self, name) != usual:
+                on_chip += f", {name} = {getattr(self, name)}"
         return (
             f'#mk.target<kind = "{self.kind}", features = "{",".join(self.features)}", workers = {self.workers}, '
             f"lanes = {self.lanes}, bandwidth = {self.bandwidth}{on_chip}>"
@@ -91,17 +107,8 @@ class Target:
 def find_target(name: str = "auto", workers: int | None = None) -> Target:
     """The target called `name`, one of TARGETS, with this machine's number of workers unless one is given."""
     if name in GPUS:
-        record = GPUS[name]
-        return Target(
-            name,
-            name,
-            (name,),
-            workers or record["workers"],
-            record["bandwidth"],
-            "gpu",
-            record["shared"],
-            record["in_flight"],
-        )
+        record = GPUS[name] | ({} if workers is None else {"workers": workers})
+        return Target(arch=name, cpu=name, features=(name,), kind="gpu", **record)
     workers = workers or len(physical_cores())
     bandwidth = _GB_PER_CORE * workers
     arch = platform.machine()
@@ -130,6 +137,10 @@ def with_attribute(target: Target, attribute: Attribute) -> Target:
         bandwidth=int(fields["bandwidth"]),
         shared=int(fields.get("shared", 0)),
         in_flight=int(fields.get("in_flight", 0)),
+        registers=int(fields.get("registers", _USUAL["registers"])),
+        bulk_copy=int(fields.get("bulk_copy", _USUAL["bulk_copy"])),
+        set_registers=int(fields.get("set_registers", _USUAL["set_registers"])),
+        mma_bf16=int(fields.get("mma_bf16", _USUAL["mma_bf16"])),
     )
 
 

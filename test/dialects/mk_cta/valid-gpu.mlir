@@ -3,7 +3,7 @@
 // Tests that every op of a GPU prints as it is parsed.
 
 // CHECK-LABEL: func.func @ring
-func.func @ring(%context: !mk_cta.context, %slot: index, %parity: i32, %bytes: i32, %offset: index) {
+func.func @ring(%context: !mk_cta.context, %n: index, %slot: index, %parity: i32, %bytes: i32, %offset: index, %over: memref<1xi32, 3>) {
   // CHECK: %[[FULL:.*]] = mk_cta.shared 0 : memref<4xi64, 3>
   %full = mk_cta.shared 0 : memref<4xi64, 3>
   // CHECK: %[[EMPTY:.*]] = mk_cta.shared 32 : memref<4xi64, 3>
@@ -12,14 +12,14 @@ func.func @ring(%context: !mk_cta.context, %slot: index, %parity: i32, %bytes: i
   %ring = mk_cta.shared 128 : memref<4x4096xi32, 3>
   // CHECK: mk_cta.ring_init %[[FULL]], %[[EMPTY]] {consumers = 8 : i64} : memref<4xi64, 3>, memref<4xi64, 3>
   mk_cta.ring_init %full, %empty {consumers = 8 : i64} : memref<4xi64, 3>, memref<4xi64, 3>
-  // CHECK: mk_cta.ring_await %[[EMPTY]][%[[S:.*]]], %[[P:.*]] quit %[[Q:.*]] : memref<4xi64, 3>, memref<1xi32, 3>
-  %free = mk_cta.ring_await %empty[%slot], %parity quit %quit : memref<4xi64, 3>, memref<1xi32, 3>
+  // CHECK: mk_cta.ring_await empty %[[EMPTY]][%[[S:.*]]], %[[P:.*]] in %[[C:.*]], %[[N:.*]], %[[N]], %[[O:.*]] quit %[[Q:.*]] : memref<4xi64, 3>, memref<1xi32, 3>, memref<1xi32, 3>
+  %free = mk_cta.ring_await empty %empty[%slot], %parity in %context, %n, %n, %over quit %quit : memref<4xi64, 3>, memref<1xi32, 3>, memref<1xi32, 3>
   // CHECK: mk_cta.ring_fill %{{.*}}[%[[S]]], %[[FULL]], %{{.*}}, "stream", %{{.*}}, %{{.*}} : memref<4x4096xi32, 3>, memref<4xi64, 3>
   mk_cta.ring_fill %ring[%slot], %full, %context, "stream", %offset, %bytes : memref<4x4096xi32, 3>, memref<4xi64, 3>
-  // CHECK: mk_cta.ring_await %[[FULL]][%[[S]]], %[[P]] : memref<4xi64, 3>{{$}}
-  %landed = mk_cta.ring_await %full[%slot], %parity : memref<4xi64, 3>
-  // CHECK: mk_cta.ring_await_timed %[[FULL]][%[[S]]], %[[P]], %[[Q]] : memref<4xi64, 3>, memref<1xi32, 3>
-  mk_cta.ring_await_timed %full[%slot], %parity, %quit : memref<4xi64, 3>, memref<1xi32, 3>
+  // CHECK: mk_cta.ring_await landed %[[FULL]][%[[S]]], %[[P]] in %[[C]], %[[N]], %[[N]], %[[O]] : memref<4xi64, 3>, memref<1xi32, 3>{{$}}
+  %landed = mk_cta.ring_await landed %full[%slot], %parity in %context, %n, %n, %over : memref<4xi64, 3>, memref<1xi32, 3>
+  // CHECK: mk_cta.ring_await full %[[FULL]][%[[S]]], %[[P]] in %[[C]], %[[N]], %[[N]], %[[O]] timed %[[Q]] : memref<4xi64, 3>, memref<1xi32, 3> timed memref<1xi32, 3>
+  %came = mk_cta.ring_await full %full[%slot], %parity in %context, %n, %n, %over timed %quit : memref<4xi64, 3>, memref<1xi32, 3> timed memref<1xi32, 3>
   // CHECK: mk_cta.fragment %{{.*}}[%[[S]]], %[[S]] : memref<4x4096xi32, 3> -> vector<4xi32>
   %words = mk_cta.fragment %ring[%slot], %slot : memref<4x4096xi32, 3> -> vector<4xi32>
   // CHECK: mk_cta.ring_release %[[EMPTY]][%[[S]]] after %[[P]] : memref<4xi64, 3>, i32
@@ -34,8 +34,8 @@ func.func @cache(%context: !mk_cta.context, %slot: index, %bytes: i32, %full: me
                  %ring: memref<4x4096xi32, 3>, %word: memref<1xi32, 3>, %quit: memref<1xi32, 3>) {
   // CHECK: mk_cta.tell %[[W:.*]], %[[S:.*]] : memref<1xi32, 3>
   mk_cta.tell %word, %slot : memref<1xi32, 3>
-  // CHECK: mk_cta.await_told %[[W]], %[[S]] quit %{{.*}} : memref<1xi32, 3>, memref<1xi32, 3>
-  %told = mk_cta.await_told %word, %slot quit %quit : memref<1xi32, 3>, memref<1xi32, 3>
+  // CHECK: mk_cta.await_told begun %[[W]], %[[S]] in %{{.*}}, %[[S]], %[[S]], %[[W]] quit %{{.*}} : memref<1xi32, 3>, memref<1xi32, 3>, memref<1xi32, 3>
+  %told = mk_cta.await_told begun %word, %slot in %context, %slot, %slot, %word quit %quit : memref<1xi32, 3>, memref<1xi32, 3>, memref<1xi32, 3>
   // CHECK: mk_cta.proxy_fence global
   mk_cta.proxy_fence global
   // CHECK: mk_cta.proxy_fence shared

@@ -19,16 +19,16 @@ module attributes {mk.target = #mk.target<kind = "gpu", features = "sm_90a", wor
 }
 // CHECK: nvvm.setmaxregister increase
 // CHECK: mk_cta.tell %{{.*}}, %[[STEP:.*]] :
-// CHECK: mk_cta.await_told %{{.*}}, %[[STEP]] quit
+// CHECK: mk_cta.await_told passed %{{.*}}, %[[STEP]] in
 // CHECK: nvvm.setmaxregister decrease
-// CHECK: mk_cta.await_told %{{.*}} quit
+// CHECK: mk_cta.await_told begun
 // CHECK: mk_cta.proxy_fence global
 // CHECK: scf.for
 // CHECK: mk_cta.context_word %{{.*}}, "pool_pages"
-// CHECK: mk_cta.ring_await %{{.*}}[%[[K:.*]]], %{{.*}} quit
-// CHECK: mk_cta.ring_announce %[[FULL:.*]][%[[K]]]
-// CHECK: mk_cta.ring_copy %{{.*}}[%[[K]]], %{{.*}}, %[[FULL]], %{{.*}}, "kv", %{{.*}}, %c4096_i32
-// CHECK: mk_cta.ring_await %{{.*}}[%[[V:.*]]], %{{.*}} quit
-// CHECK: mk_cta.ring_announce %[[FULL]][%[[V]]]
+// CHECK: mk_cta.ring_await empty %{{.*}}[%[[K:.*]]], %{{.*}} quit
+// CHECK: mk_cta.ring_copy %{{.*}}[%[[K]]], %{{.*}}, %[[FULL:.*]], %{{.*}}, "kv", %{{.*}}, %c4096_i32
+// CHECK: mk_cta.ring_announce %[[FULL]][%[[K]]]
+// CHECK: mk_cta.ring_await empty %{{.*}}[%[[V:.*]]], %{{.*}} quit
 // CHECK: mk_cta.ring_copy %{{.*}}[%[[V]]], %{{.*}}, %[[FULL]], %{{.*}}, "kv", %{{.*}}, %c4096_i32
+// CHECK: mk_cta.ring_announce %[[FULL]][%[[V]]]
 // CHECK: mk_cta.tell

@@ -32,10 +32,10 @@ module attributes {mk.target = #mk.target<kind = "gpu", features = "sm_90a", wor
 // CHECK-NEXT: scf.yield %c1, %c4096, %c4, %c0
 // CHECK: case 1 {
 // CHECK-NEXT: scf.yield %c0, %c0, %c1, %c0
-// CHECK: mk_cta.ring_await %[[FULL:.*]][
-// CHECK: mk_cta.ring_await %{{.*}}[%[[SLOT:.*]]], %{{.*}} quit %{{.*}}
+// CHECK: mk_cta.ring_await landed %[[FULL:.*]][
+// CHECK: mk_cta.ring_await empty %{{.*}}[%[[SLOT:.*]]], %{{.*}} quit %{{.*}}
 // CHECK: mk_cta.ring_fill %{{.*}}[%[[SLOT]]], %[[FULL]], %[[C]], "stream",
 // CHECK: scf.while
-// CHECK: mk_cta.ring_await %[[FULL]][
+// CHECK: mk_cta.ring_await landed %[[FULL]][
 // CHECK-NEXT: arith.addi
 // CHECK: return

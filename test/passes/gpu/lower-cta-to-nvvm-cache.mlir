@@ -11,11 +11,12 @@ func.func @cache(%context: !mk_cta.context, %slot: index, %step: index, %bytes: 
   %ready = mk_cta.shared 1012 : memref<1xi32, 3>
   %ring = mk_cta.shared 1024 : memref<2x4096xi32, 3>
   // CHECK: ld.acquire.cta.shared.u32 word, [$1]; sub.s32 word, word, $2; setp.gt.s32 done, word, 0; @done bra out;
-  // CHECK-SAME: ld.volatile.shared.u32 word, [$3];
-  %told = mk_cta.await_told %ready, %step quit %quit : memref<1xi32, 3>, memref<1xi32, 3>
+  // CHECK-SAME: again: nanosleep.u32 20; ld.acquire.cta{{.*}} ld.volatile.shared.u32 word, [$3]; {{.*}} shl.b64 line, $4, 1;
+  // CHECK-SAME: %c-6_i32
+  %told = mk_cta.await_told begun %ready, %step in %context, %slot, %slot, %quit quit %quit : memref<1xi32, 3>, memref<1xi32, 3>, memref<1xi32, 3>
   // CHECK: "fence.proxy.async.global;"
   mk_cta.proxy_fence global
-  // CHECK: "mbarrier.arrive.expect_tx.shared::cta.b64 _, [$0], $1;"
+  // CHECK: setp.eq.u32 one, $2, 0; @one mbarrier.arrive.expect_tx.shared::cta.b64 _, [$0], $1;
   mk_cta.ring_announce %full[%slot], %bytes : memref<2xi64, 3>
   // CHECK: "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [$1], [$2], $3, [$0];"
   mk_cta.ring_copy %ring[%slot], %slot, %full, %context, "kv", %slot, %bytes : memref<2x4096xi32, 3>, memref<2xi64, 3>

@@ -20,12 +20,13 @@ func.func @stamps(%line: index, %value: i64) {
 }
 
 // CHECK-LABEL: func.func @ring
-// CHECK-SAME: %{{.*}}: index, %[[PARITY:.*]]: i32)
-func.func @ring(%slot: index, %parity: i32) {
+// CHECK-SAME: %{{.*}}: !llvm.ptr, %{{.*}}: index, %[[PARITY:.*]]: i32)
+func.func @ring(%context: !mk_cta.context, %slot: index, %parity: i32) {
   %full = mk_cta.shared 0 : memref<4xi64, 3>
+  %over = mk_cta.shared 1004 : memref<1xi32, 3>
   %sum = mk_cta.shared 1012 : memref<1xi32, 3>
   // CHECK: %[[THREAD:.*]] = nvvm.read.ptx.sreg.tid.x
-  // CHECK: "{{.*}}mbarrier.test_wait.parity.shared::cta.b64 done, [$0], $1; @done bra out; mov.u64 begin, %globaltimer; again: mbarrier.try_wait{{.*}}setp.eq.u32 one, $3, 0; @one red.relaxed.cta.shared::cta.add.u32 [$2], span; out: }", "r,r,r,r,~{memory}" %{{.*}}, %[[PARITY]], %{{.*}}, %[[THREAD]] :
-  mk_cta.ring_await_timed %full[%slot], %parity, %sum : memref<4xi64, 3>, memref<1xi32, 3>
+  // CHECK: "{{.*}}mbarrier.test_wait.parity.shared::cta.b64 done, [$1], $2; @done bra out; mov.u64 begin, %globaltimer; again: mbarrier.try_wait{{.*}}setp.eq.u32 one, $4, 0; @one red.relaxed.cta.shared.add.u32 [$3], word; out: selp.u32 $0, 1, 0, done; }", "{{.*}}" %{{.*}}, %[[PARITY]], %{{.*}}, %[[THREAD]],
+  %landed = mk_cta.ring_await full %full[%slot], %parity in %context, %slot, %slot, %over timed %sum : memref<4xi64, 3>, memref<1xi32, 3> timed memref<1xi32, 3>
   return
 }

@@ -26,7 +26,7 @@ mk_task.program @step {
 // CHECK-LABEL: func.func private @attend
 // CHECK-NOT: mk_cta.view %{{.*}}, "kv"
 // CHECK: mk_cta.poll
-// CHECK: mk_cta.ring_await %[[FULL:.*]][%[[SLOT:.*]]],
+// CHECK: mk_cta.ring_await full %[[FULL:.*]][%[[SLOT:.*]]],
 // CHECK: memref.store %{{.*}}, %{{.*}} : memref<{{.*}}x1024xvector<4xi32>, 3>
 // CHECK: mk_cta.proxy_fence shared
 // CHECK: nvvm.vote.ballot.sync

@@ -63,6 +63,9 @@ def pack_tiles(
         raise PackageError(
             f"the packing plan of {' + '.join(weight['sources'])} does not fit its shape; compile the model again"
         )
+    # Nearly all units have neighbouring rows: a few of them are of a block of rows, and only these are looked at.
+    low = np.where(rows < 0, weight["shape"][0], rows).min(axis=1, initial=weight["shape"][0])
+    high = rows.max(axis=1, initial=_ABSENT)
     first = 0
     for source in sources:
         data = row_bytes(source) if not isinstance(source, DeviceArray) else 0
@@ -74,10 +77,12 @@ def pack_tiles(
             raise PackageError(f"{source.name}: a row of {data} bytes is longer than mk takes")
         for begin in range(0, source.shape[0], step):
             end = min(begin + step, source.shape[0])
-            local = rows - (first + begin)
+            near = np.flatnonzero((high >= first + begin) & (low < first + end))
+            local = rows[near] - (first + begin)
             inside = (local >= 0) & (local < end - begin)
-            touched = np.flatnonzero(inside.any(axis=1))
-            map = np.where(inside, local, np.where(rows < 0, _ABSENT, _LEAVE))[touched]
+            some = inside.any(axis=1)
+            map = np.where(inside, local, np.where(rows[near] < 0, _ABSENT, _LEAVE))[some]
+            touched = near[some]
             _pack_block(source, begin, end, map.astype(np.int32), offsets[touched], ring, code, stream, gain)
         first += source.shape[0]
 

@@ -11,8 +11,18 @@ import numpy as np
 if TYPE_CHECKING:
     from mk.compiler.manifest import Manifest
 
-# int64 for each worker: state (1: stuck), instruction, event (-1: the step counter, -2: what it reads), count it saw
+# int64 for each worker: state (1: stuck), instruction, event (negative: see _WAITS), the count, slot or step it saw
 WORDS = 4
+# What else there is to wait for; from -3 on, by RingWait of the mk_cta dialect, within the worker.
+_WAITS = {
+    -1: ("the end of the step", "which has seen"),
+    -2: ("words of its input that nobody has written", ""),
+    -3: ("the ring: a slot that its loader fills", "slot"),
+    -4: ("the ring: a slot that its consumers give back", "slot"),
+    -5: ("the ring: copies that its loader has asked for", "slot"),
+    -6: ("the ring: its consumers to begin a step", "step"),
+    -7: ("the ring: its loader to have read a step", "step"),
+}
 
 
 def stall_text(records: np.ndarray[Any, Any], table: np.ndarray[Any, Any], manifest: Manifest) -> str | None:
@@ -32,9 +42,8 @@ def stall_text(records: np.ndarray[Any, Any], table: np.ndarray[Any, Any], manif
     if not places:
         return None
     stuck = "; ".join(
-        f"{_workers(workers)} in {_family(family, manifest)}: waiting for {_event(event, manifest)}"
-        + (f", which has seen {_numbers(sorted(seen[family, event]))}" if event != -2 else "")
-        for (family, event), workers in places.items()
+        f"{_workers(workers)} in {_family(place[0], manifest)}: waiting for {_event(place[1], seen[place], manifest)}"
+        for place, workers in places.items()
     )
     return f"the program made no progress: {stuck}; make a new engine"
 
@@ -46,13 +55,10 @@ def _family(index: int, manifest: Manifest) -> str:
     return f"{family['name']} ({family['module'] or 'no module'})"
 
 
-def _event(index: int, manifest: Manifest) -> str:
-    if index == -1:
-        return "the end of the step"
-    if index == -2:
-        return "words of its input that nobody has written"
+def _event(index: int, seen: set[int], manifest: Manifest) -> str:
     name = f" ({manifest['events'][index]})" if 0 <= index < len(manifest["events"]) else ""
-    return f"event {index}{name}"
+    what, how = _WAITS.get(index, (f"event {index}{name}", "which has seen"))
+    return what + (f", {how} {_numbers(sorted(seen))}" if how else "")
 
 
 def _workers(workers: list[int]) -> str:

@@ -1,0 +1,290 @@
+// Part of mk, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "passes/Passes.h"
+#include "passes/gpu/RingTrace.h"
+#include "passes/gpu/SharedLayout.h"
+#include "passes/gpu/TableWalk.h"
+
+namespace mlir::mk {
+#define GEN_PASS_DEF_VERIFYRING
+#include "passes/Passes.h.inc"
+} // namespace mlir::mk
+
+using namespace mlir;
+using namespace mlir::mk;
+
+namespace {
+/// A step as the kernel sees it.
+struct Step {
+  int64_t tokens, rows;
+  SmallVector<int64_t> positions; // of each token, in a slot of its own
+};
+
+class Verifier {
+public:
+  /// `most`: tokens of a step that `main` takes.
+  Verifier(func::FuncOp main, int64_t most, mk_task::ProgramOp program, mk_task::TableOp table,
+           RingSlice &slice)
+      : main(main), most(most), program(program), table(table), slice(slice),
+        options(getOptions(program)), layout(program, getTarget(program)) {}
+  LogicalResult run();
+
+private:
+  void takeInstructions();
+  SmallVector<Step> steps();
+  void take(const Step &step);
+  FailureOr<RingTrace> trace(const RingInputs &what, int64_t thread);
+  LogicalResult verify(const Step &step);
+  LogicalResult verifyBytes(const Step &step);
+  LogicalResult verifyOrder(ArrayRef<RingUse> uses, bool fills, const Step &step);
+  LogicalResult verifyConsumer(const RingTrace &consumer, ArrayRef<RingUse> filled,
+                               const Step &step);
+  InFlightDiagnostic fault(const RingUse &use, size_t number, const Step &step);
+
+  func::FuncOp main;
+  int64_t most;
+  mk_task::ProgramOp program;
+  mk_task::TableOp table;
+  RingSlice &slice;
+  OptionsAttr options;
+  SharedLayout layout;
+  std::vector<int32_t> words;
+  RingInputs inputs, ofCache; // all instructions, and those of attention
+};
+} // namespace
+
+static void print(InFlightDiagnostic &to, ArrayRef<MaybeNumber> numbers) {
+  to << "(";
+  for (auto [i, number] : llvm::enumerate(numbers)) {
+    to << (i ? ", " : "");
+    if (!number) {
+      to << "unknown";
+      continue;
+    }
+    to << number->constant;
+    if (number->streams)
+      to << " + " << number->streams << " x stream";
+    if (number->begins)
+      to << " + " << number->begins << " x begin";
+  }
+  to << ")";
+}
+
+InFlightDiagnostic Verifier::fault(const RingUse &use, size_t number, const Step &step) {
+  InFlightDiagnostic error = use.op->emitOpError();
+  error << "is use " << number << " of the ring";
+  if (!use.kind.empty())
+    error << " in kind '" << use.kind << "'";
+  error << ", in steps of " << step.tokens << " tokens and " << step.rows << " rows: ";
+  return error;
+}
+
+/// The instructions that differ in what the ring may know of them.
+void Verifier::takeInstructions() {
+  auto values = table.getWords().getValues<int32_t>();
+  words.assign(values.begin(), values.end());
+  SmallVector<mk_task::KindOp> kinds = kindsOf(program, table);
+  std::set<std::tuple<int32_t, int32_t, int32_t>> seen;
+  for (size_t at = 0; at < words.size(); at += mk_task::kInstructionWords) {
+    auto row = ArrayRef(words).slice(at, mk_task::kInstructionWords);
+    int32_t kind = row[mk_task::field_kind], begin = row[mk_task::field_begin],
+            end = row[mk_task::field_end];
+    if (kind < 0 || kind >= int32_t(kinds.size()))
+      continue;
+    bool anywhere = kinds[kind].getKindClass() != mk_task::KindClass::attend;
+    if (!seen.insert({kind, anywhere ? 0 : begin, anywhere ? end - begin : end}).second)
+      continue;
+    inputs.instructions.push_back({row, anywhere});
+    if (!anywhere)
+      ofCache.instructions.push_back({row, anywhere});
+  }
+}
+
+/// Every number of tokens, with contexts of up to two ranges; then one token with contexts of all
+/// sorts, and no rows.
+SmallVector<Step> Verifier::steps() {
+  SmallVector<int64_t> sorts, few;
+  SmallVector<int64_t> borders = {0, options.getPage(), options.getSplit(), 2 * options.getSplit(),
+                                  options.getMaxLength()};
+  for (mk_task::KindOp kind : kindsOf(program, table))
+    if (auto attend = dyn_cast<AttendOp>(kind.getAnchor()); attend && attend.getWindow())
+      for (int64_t ranges : {0, 1}) // where windows leave a position, and a range
+        borders.push_back(attend.getWindow() + ranges * options.getSplit());
+  for (int64_t border : borders)
+    for (int64_t position : {border - 1, border, border + 1})
+      if (position >= 0 && position < options.getMaxLength() &&
+          !llvm::is_contained(sorts, position)) {
+        sorts.push_back(position);
+        if (border <= options.getSplit())
+          few.push_back(position);
+      }
+  SmallVector<Step> result;
+  for (int64_t tokens = 1; tokens <= most; ++tokens) {
+    Step step{tokens, std::min(tokens, options.getMaxRows()), {}};
+    for (int64_t t = 0; t < tokens; ++t)
+      step.positions.push_back(few[(t + tokens) % few.size()]);
+    result.push_back(step);
+  }
+  for (int64_t position : sorts)
+    result.push_back({1, 1, {position}});
+  result.push_back({1, 0, {0}});
+  return result;
+}
+
+void Verifier::take(const Step &step) {
+  inputs.request = {{"n_tokens", step.tokens}, {"n_rows", step.rows}, {"steps", inputs.steps}};
+  inputs.sharedWords.clear();
+  for (int64_t flag : {SharedLayout::kQuit, SharedLayout::kOverdue})
+    inputs.sharedWords[flag] = 0;
+  for (int64_t t = 0; t < step.tokens; ++t) {
+    auto tell = [&](StringRef name, int64_t value) {
+      int64_t place = SharedLayout::headerOf(name) * kMaxRows + t;
+      inputs.sharedWords[SharedLayout::kHeader + 4 * place] = value;
+    };
+    tell("positions", step.positions[t]);
+    tell("slots", t);
+  }
+  for (int64_t copy = 0; copy < 2; ++copy) {
+    auto tell = [&](SharedLayout::Size size, int64_t value) {
+      int64_t place = copy * (SharedLayout::sizes + 1) + size;
+      inputs.sharedWords[SharedLayout::kSizes + 4 * place] = value;
+    };
+    tell(SharedLayout::tokens, step.tokens);
+    tell(SharedLayout::rows, step.rows);
+    tell(SharedLayout::lastPosition, *llvm::max_element(step.positions));
+  }
+  ofCache.steps = inputs.steps;
+  ofCache.request = inputs.request;
+  ofCache.sharedWords = inputs.sharedWords;
+}
+
+FailureOr<RingTrace> Verifier::trace(const RingInputs &what, int64_t thread) {
+  RingTrace result(slice, program, what, thread);
+  if (failed(result.run(main)))
+    return failure();
+  return result;
+}
+
+/// Slots in their order, each waited for in the phase that is due.
+LogicalResult Verifier::verifyOrder(ArrayRef<RingUse> uses, bool fills, const Step &step) {
+  for (auto [number, use] : llvm::enumerate(uses)) {
+    int64_t slot = number % layout.stages,
+            parity = int64_t(number / layout.stages) % 2 ^ (fills ? 1 : 0);
+    if (use.slot != Number{slot} || use.parity != Number{parity}) {
+      InFlightDiagnostic error = fault(use, number, step);
+      error << "expected a wait for slot and phase (" << slot << ", " << parity << "), found ";
+      print(error, {use.slot, use.parity});
+      return error;
+    }
+  }
+  return success();
+}
+
+/// Of tiles one copy brings all bytes; of a block each lane of the loader copies some.
+LogicalResult Verifier::verifyBytes(const Step &step) {
+  SmallVector<RingUse> uses;
+  for (int64_t lane = 0; lane < 32; ++lane) {
+    FailureOr<RingTrace> found = trace(ofCache, kConsumers + lane);
+    if (failed(found))
+      return failure();
+    if (lane == 0)
+      uses = found->uses;
+    if (found->uses.size() != uses.size())
+      return main.emitOpError() << "has a loader whose lanes fill " << uses.size() << " and "
+                                << found->uses.size() << " slots";
+    for (auto [use, other] : llvm::zip_equal(uses, found->uses))
+      use.copied += lane ? other.copied : 0;
+  }
+  for (auto [number, use] : llvm::enumerate(uses)) {
+    // Of a block's rows a slot may have none.
+    if (use.whole || (use.bytes == Number{use.copied} && use.copied <= kSlotBytes))
+      continue;
+    InFlightDiagnostic error = fault(use, number, step);
+    error << "expected as many bytes as are copied, at most " << kSlotBytes << ", found ";
+    print(error, {use.bytes});
+    return error << " of " << use.copied;
+  }
+  return success();
+}
+
+LogicalResult Verifier::verifyConsumer(const RingTrace &consumer, ArrayRef<RingUse> filled,
+                                       const Step &step) {
+  if (failed(verifyOrder(consumer.uses, /*fills=*/false, step)))
+    return failure();
+  for (auto [number, use] : llvm::enumerate(consumer.uses)) {
+    if (number >= filled.size())
+      return fault(use, number, step) << "the loader fills " << filled.size() << " slots only";
+    const RingUse &fill = filled[number];
+    bool same = !use.holds.empty() && use.holds == fill.holds &&
+                llvm::all_of(use.holds, [](MaybeNumber what) { return what.has_value(); });
+    if (!same) {
+      InFlightDiagnostic error = fault(use, number, step);
+      error << "the consumers take it for ";
+      print(error, use.holds);
+      error << ", the loader brings ";
+      print(error, fill.holds);
+      error.attachNote(fill.op->getLoc()) << "the loader fills it here";
+      return error;
+    }
+    if (use.released != 1)
+      return fault(use, number, step) << "expected to be given back once, found " << use.released;
+  }
+  if (consumer.uses.size() != filled.size())
+    return fault(filled[consumer.uses.size()], consumer.uses.size(), step)
+           << "the consumers use " << consumer.uses.size() << " slots only";
+  return success();
+}
+
+LogicalResult Verifier::verify(const Step &step) {
+  take(step);
+  FailureOr<RingTrace> loader = trace(inputs, kConsumers);
+  if (failed(loader) || failed(verifyOrder(loader->uses, /*fills=*/true, step)) ||
+      (step.tokens == 1 && failed(verifyBytes(step)))) // a block is of one token
+    return failure();
+  for (auto [number, use] : llvm::enumerate(loader->uses)) {
+    int64_t bytes = use.bytes ? use.bytes->constant : 0;
+    if (!use.whole || (bytes > 0 && bytes <= kSlotBytes))
+      continue;
+    InFlightDiagnostic error = fault(use, number, step);
+    error << "expected a copy of at most " << kSlotBytes << " bytes, found ";
+    print(error, {use.bytes});
+    return error;
+  }
+  for (int64_t warp = 0; warp < kConsumerWarps; ++warp) {
+    FailureOr<RingTrace> consumer = trace(inputs, 32 * warp);
+    if (failed(consumer) || failed(verifyConsumer(*consumer, loader->uses, step)))
+      return failure();
+    if (!consumer->asksForThread)
+      break; // the others do the same
+  }
+  inputs.steps = 1; // two have been seen to follow each other
+  return success();
+}
+
+LogicalResult Verifier::run() {
+  takeInstructions();
+  for (const Step &step : steps())
+    if (failed(verify(step)))
+      return failure();
+  return success();
+}
+
+namespace {
+struct VerifyRing : mk::impl::VerifyRingBase<VerifyRing> {
+  void runOnOperation() override {
+    ModuleOp module = getOperation();
+    RingSlice slice(module);
+    for (auto program : llvm::make_early_inc_range(module.getOps<mk_task::ProgramOp>())) {
+      int64_t most = getOptions(program).getMaxTokens();
+      auto few = "mk_main_" + std::to_string(kGroupRows);
+      for (auto [name, tokens] : {std::pair(std::string("mk_main"), most), {few, kGroupRows}})
+        for (auto table : program.getOps<mk_task::TableOp>())
+          if (auto main = module.lookupSymbol<func::FuncOp>(name);
+              main && failed(Verifier(main, tokens, program, table, slice).run()))
+            return signalPassFailure();
+      program.erase();
+    }
+    module.walk([](mk_cta::RingHoldsOp op) { op.erase(); });
+  }
+};
+} // namespace
