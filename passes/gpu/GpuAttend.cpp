@@ -150,7 +150,9 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
     state = b.choose(
         ValueRange(state).getTypes(), some,
         [&] {
-          AttendBlock block(b, items, layout, thread, places, first);
+          // Read anew: what follows from the lane alone would be kept in registers around the
+          // items.
+          AttendBlock block(b, items, layout, b.create<mk_cta::ThreadOp>(), places, first);
           auto put = [&](Value position, Value key, Value value) {
             b.when(b.less(lane, b.index(perRow)), [&] {
               block.replace(position, chunk, key, value);
@@ -247,34 +249,41 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
     };
     auto bodyOf = [&](Item item) { return [&, item] { return loadFresh(item); }; };
     // Words under way are waited for wherever their registers are used again: none without an item.
+    // Of long heads there are no registers for them beside the sums.
+    SmallVector<Type> typesOfFresh(headDim / 32 * (narrow ? 1 : 2) + 2, vectorOf(4, i32));
+    bool ahead = headDim <= 64;
     Words next;
     auto under = [&](Value i) {
-      SmallVector<Type> types(headDim / 32 * (narrow ? 1 : 2) + 2, vectorOf(4, i32));
       return b.choose(
-          types, b.less(i, count),
+          typesOfFresh, b.less(i, count),
           [&] {
             next = issue(bodyOf(itemAt(i)));
             return next.values;
           },
           [&] {
-            Value none = b.create<arith::ConstantOp>(b.getZeroAttr(types[0]));
-            return SmallVector<Value>(types.size(), none);
+            Value none = b.create<arith::ConstantOp>(b.getZeroAttr(typesOfFresh[0]));
+            return SmallVector<Value>(typesOfFresh.size(), none);
           });
     };
     SmallVector<Value> init = frame.ring.values();
-    init.append(under(team));
+    if (ahead)
+      init.append(under(team));
     SmallVector<Value> done =
         b.loop(b.index(0), count, b.index(1), init, [&](Value i, ValueRange carried) {
           Item item = itemAt(i);
           Value mine = b.equal(b.rem(i, kTeams), team);
           ValueRange words = carried.drop_front(3);
+          SmallVector<Value> none;
+          for (Type type : typesOfFresh)
+            none.push_back(b.create<arith::ConstantOp>(b.getZeroAttr(type)));
           SmallVector<Value> fresh = b.choose(
-              words.getTypes(), mine,
+              typesOfFresh, mine,
               [&] {
-                Words given{SmallVector<Value>(words), next.flagged};
+                Words given =
+                    ahead ? Words{SmallVector<Value>(words), next.flagged} : issue(bodyOf(item));
                 return settle(given, bodyOf(item), /*together=*/true);
               },
-              [&] { return SmallVector<Value>(words); });
+              [&] { return ahead ? SmallVector<Value>(words) : none; });
           fresh = replay(fresh, bodyOf(item));
           Value own = positionOf(item.token), range = items.rangeOf(item, own);
           Value end = items.endOf(range, own), first = items.firstOf(range, b.index(0));
@@ -294,9 +303,10 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
           b.when(b.both(mine, b.less(skipped, blocks)),
                  [&] { storeItem(item, Softmax::of(ValueRange(state).drop_front(3))); });
           SmallVector<Value> result(ValueRange(state).take_front(3));
-          result.append(b.choose(
-              words.getTypes(), mine, [&] { return under(b.add(i, kTeams)); },
-              [&] { return SmallVector<Value>(words); }));
+          if (ahead)
+            result.append(b.choose(
+                words.getTypes(), mine, [&] { return under(b.add(i, kTeams)); },
+                [&] { return SmallVector<Value>(words); }));
           return result;
         });
     return SmallVector<Value>(ValueRange(done).take_front(3));

@@ -157,12 +157,13 @@ def prepare_smollm2(first: Path, second: Path) -> None:
     weights = {name: np.array(opened[name], np.float32) for name in opened}
     checkpoint.save_layout(to / "layout.npz", checkpoint.find_layout(path, weights))
     about = {"name": path.name, "sha256": hashlib.sha256(data).hexdigest()}
-    (to / "reference.json").write_text(json.dumps({**about, "answers": greedy_answers(path, weights)}))
+    (to / "reference.json").write_text(json.dumps({**about, **greedy_answers(path, weights)}))
 
 
-def greedy_answers(path: Path, weights: dict[str, Array]) -> list[dict[str, Any]]:
-    """For each of PROMPTS: its `prompt` in tokens, the greedy `answer`, and the `gaps` between the two largest logits
-    that each of its tokens was chosen from."""
+def greedy_answers(path: Path, weights: dict[str, Array]) -> dict[str, Any]:
+    """`answers`, for each of PROMPTS: its `prompt` in tokens, the greedy `answer`, and the `gaps` between the two
+    largest logits that each of its tokens was chosen from. `bfloat16`: the largest gap at which Hugging Face itself, in
+    bfloat16 and given the same tokens, chooses another."""
     import torch
     from tokenizers import Tokenizer
     from transformers import AutoConfig, LlamaForCausalLM
@@ -178,7 +179,19 @@ def greedy_answers(path: Path, weights: dict[str, Array]) -> list[dict[str, Any]
     missing, unexpected = model.load_state_dict(tensors, strict=False)
     assert not unexpected and set(missing) <= {"lm_head.weight"}
     model.tie_weights()
-    return [{"prompt": p, **judged(model, p, d)} for p, d in zip(prompts, drawn, strict=True)]
+    answers = [{"prompt": p, **judged(model, p, d)} for p, d in zip(prompts, drawn, strict=True)]
+    model.to(torch.bfloat16)
+    return {"answers": answers, "bfloat16": max(largest_change(model, **answer) for answer in answers)}
+
+
+def largest_change(model: Any, prompt: list[int], answer: list[int], gaps: list[float]) -> float:
+    """The largest of the gaps where the model, given the answer's tokens, chooses another; 0 if it never does."""
+    import torch
+
+    with torch.no_grad():
+        logits = model(torch.tensor([[*prompt, *answer[:-1]]])).logits[0, len(prompt) - 1 :]
+    chosen = logits.argmax(-1).tolist()
+    return max((gap for gap, a, b in zip(gaps, chosen, answer, strict=True) if a != b), default=0.0)
 
 
 def judged(model: Any, prompt: Sequence[int], drawn: Sequence[int]) -> dict[str, Any]:

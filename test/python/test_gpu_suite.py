@@ -188,10 +188,10 @@ def test_a_token_that_has_other_bits_alone_is_found(reference: Reference) -> Non
 
 
 def test_answers_end_where_the_choice_is_not_clear() -> None:
-    assert check_smollm2.agreement([1, 2, 3], [1, 2, 3], [1.0, 1.0, 1.0]) == 3
-    assert check_smollm2.agreement([1, 2, 3], [1, 9, 9], [1.0, 0.04, 1.0]) == 1
+    assert check_smollm2.agreement([1, 2, 3], [1, 2, 3], [1.0, 1.0, 1.0], 0.05) == 3
+    assert check_smollm2.agreement([1, 2, 3], [1, 9, 9], [1.0, 0.04, 1.0], 0.05) == 1
     with pytest.raises(Failed, match=r"token 1 is 9; expected 2, 0\.060 ahead"):
-        check_smollm2.agreement([1, 2, 3], [1, 9, 3], [1.0, 0.06, 1.0])
+        check_smollm2.agreement([1, 2, 3], [1, 9, 3], [1.0, 0.06, 1.0], 0.05)
 
 
 def test_parts_of_a_checkpoint(tmp_path: Path) -> None:
