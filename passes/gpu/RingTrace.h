@@ -27,6 +27,15 @@ struct Number {
 };
 using MaybeNumber = std::optional<Number>;
 
+/// What is known where two ways meet.
+inline MaybeNumber join(MaybeNumber a, MaybeNumber b) { return a == b ? a : std::nullopt; }
+
+inline std::optional<int64_t> constantOf(MaybeNumber number) {
+  if (number && number->isConstant())
+    return number->constant;
+  return std::nullopt;
+}
+
 /// One slot in turn, as the loader fills it or a consumer uses it.
 struct RingUse {
   Operation *op = nullptr;
