@@ -129,6 +129,7 @@ private:
   Value pullRope(RopeOp op, Value row, Column column);
   Value pullEmbedding(EmbeddingOp op, Value row, Column column);
   Value pullCombine(CombineOp op, Value row, Column column);
+  Value pullGeneric(GenericOp op, Value row, Column column); // GpuGeneric.cpp
   /// A loop over the ranges of a head, a few at a time: `load` gives the `parts` sums of a range.
   SmallVector<Value> joinRanges(CombineOp op, Value row, Value head, int64_t parts,
                                 function_ref<SmallVector<Value>(Value range)> load);
