@@ -4,6 +4,7 @@
 // mk.generic: what its region may hold, and the proof that every column number lies within its
 // input.
 
+#include "dialects/mk/MkGeneric.h"
 #include "dialects/mk/Mk.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -15,28 +16,21 @@ namespace mlir::mk {
 // Column numbers
 //===----------------------------------------------------------------------===//
 
-namespace {
-struct Range {
-  int64_t low, high; // both included
-};
-} // namespace
-
 static int64_t floorDivide(int64_t a, int64_t b) { return a / b - (a % b < 0 ? 1 : 0); }
 
-/// The numbers that an expression may be, never too few. Nothing where a numerator may be negative
-/// (code divides without sign) or a number may be too large for 32 bits.
-static std::optional<Range> getRange(AffineExpr expr, ArrayRef<int64_t> sizes) {
+std::optional<ColumnRange> getColumnRange(AffineExpr expr, ArrayRef<int64_t> sizes) {
   if (auto constant = dyn_cast<AffineConstantExpr>(expr))
-    return Range{constant.getValue(), constant.getValue()};
+    return ColumnRange{constant.getValue(), constant.getValue()};
   if (auto dim = dyn_cast<AffineDimExpr>(expr))
-    return Range{0, sizes[dim.getPosition()] - 1};
+    return ColumnRange{0, sizes[dim.getPosition()] - 1};
   auto binary = dyn_cast<AffineBinaryOpExpr>(expr);
   if (!binary)
     return std::nullopt;
-  std::optional<Range> a = getRange(binary.getLHS(), sizes), b = getRange(binary.getRHS(), sizes);
+  std::optional<ColumnRange> a = getColumnRange(binary.getLHS(), sizes),
+                             b = getColumnRange(binary.getRHS(), sizes);
   if (!a || !b)
     return std::nullopt;
-  Range result{0, 0};
+  ColumnRange result{0, 0};
   switch (expr.getKind()) {
   case AffineExprKind::Add:
     result = {a->low + b->low, a->high + b->high};
@@ -55,8 +49,8 @@ static std::optional<Range> getRange(AffineExpr expr, ArrayRef<int64_t> sizes) {
   case AffineExprKind::Mod:
     if (b->low != b->high || b->low <= 0 || a->low < 0)
       return std::nullopt;
-    result = a->low / b->low == a->high / b->low ? Range{a->low % b->low, a->high % b->low}
-                                                 : Range{0, b->low - 1};
+    result = a->low / b->low == a->high / b->low ? ColumnRange{a->low % b->low, a->high % b->low}
+                                                 : ColumnRange{0, b->low - 1};
     break;
   default:
     return std::nullopt;
@@ -75,7 +69,7 @@ static LogicalResult verifyMap(GenericOp op, unsigned number) {
   if (map.getNumDims() != op.getSizes().size() || map.getNumSymbols() || map.getNumResults() != 1)
     return op.emitOpError() << "expected map " << number << " to make one column number of "
                             << op.getSizes().size() << " numbers, found " << op.getMaps()[number];
-  std::optional<Range> range = getRange(map.getResult(0), op.getSizes());
+  std::optional<ColumnRange> range = getColumnRange(map.getResult(0), op.getSizes());
   if (!range)
     return op.emitOpError() << "expected map " << number
                             << " to divide nothing negative and to stay within 32 bits, found "

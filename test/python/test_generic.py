@@ -159,12 +159,16 @@ def test_parameters_of_any_shape() -> None:
     assert error_of(model, logits, tokens) > 2e-4
 
 
-def test_bits_do_not_depend_on_the_batch_the_workers_or_the_chunks() -> None:
+def test_bits_do_not_depend_on_the_batch_the_workers_the_chunks_or_the_fusions() -> None:
     model = model_with(lambda x: FUNCTIONS["softmax"](x) + FUNCTIONS["chosen"](x) + FUNCTIONS["stacked"](x))
     tokens = texts(160, {0: 24})[0]
     found = []
-    for chunks, workers in (([24], 2), ([1] * 24, 1), ([7, 1, 16], 3)):
-        program = compile_model(model, workers=workers)
+    for chunks, workers, without in (
+        ([24], 2, ()),
+        ([1] * 24, 1, ()),
+        ([7, 1, 16], 3, ("generic", "narrow")),
+    ):
+        program = compile_model(model, workers=workers, without=without)
         with program.engine() as engine:
             done, logits = 0, []
             for count in chunks:
