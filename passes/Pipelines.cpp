@@ -54,6 +54,9 @@ struct FuseOptions : PassPipelineOptions<FuseOptions> {
   Option<bool> experts{*this, "experts",
                        llvm::cl::desc("sums and products behind those of experts"),
                        llvm::cl::init(true)};
+  Option<bool> generic{*this, "generic",
+                       llvm::cl::desc("generated loop nests into those that read them"),
+                       llvm::cl::init(true)};
   Option<bool> argmax{*this, "argmax", llvm::cl::desc("partial argmax into the head's epilogue"),
                       llvm::cl::init(true)};
   Option<bool> round{*this, "round", llvm::cl::desc("rows of bfloat16 for norms before products"),
@@ -102,6 +105,8 @@ static void buildFusePipeline(OpPassManager &pm, const FuseOptions &options) {
     pm.addPass(createFuseGlu());
   if (options.experts)
     pm.addPass(createFuseExperts());
+  if (options.generic)
+    pm.addPass(createFuseGeneric());
   if (options.argmax)
     pm.addPass(createFuseArgmax());
   if (options.round) // for a GPU

@@ -204,6 +204,35 @@ def FuseResidual : Mk_FusePass<"mk-fuse-residual"> {
   }];
 }
 
+def FuseGeneric : Mk_FusePass<"mk-fuse-generic"> {
+  let summary = "compute the numbers that one loop nest makes for another inside that";
+  let description = [{
+    A `mk.generic` without reductions whose result another one alone reads, each column at most once, is computed there, at the
+    column that the reader's map says: a function of a number, a view, a broadcast need no task and no memory of their own.
+
+    **Requires** nothing.
+    **Ensures** such an op is gone where the reader's column numbers can still be proved and its operands are few enough.
+
+    ```mlir
+    %s = mk.generic %x sizes [64] maps [affine_map<(d0) -> (d0)>] : (tensor<?x64xf32>) -> tensor<?x64xf32> {
+    ^bb0(%a: f32):
+      %p = arith.mulf %a, %a : f32
+      mk.yield %p : f32
+    }
+    %y = mk.generic %s sizes [4, 16] reduce 1 by "sum" maps [affine_map<(d0, d1) -> (d1 * 4 + d0)>] : (tensor<?x64xf32>) -> tensor<?x4xf32> {
+    ^bb0(%a: f32):
+      mk.yield %a : f32
+    }
+    // becomes
+    %y = mk.generic %x sizes [4, 16] reduce 1 by "sum" maps [affine_map<(d0, d1) -> (d1 * 4 + d0)>] : (tensor<?x64xf32>) -> tensor<?x4xf32> {
+    ^bb0(%a: f32):
+      %p = arith.mulf %a, %a : f32
+      mk.yield %p : f32
+    }
+    ```
+  }];
+}
+
 def FuseExperts : Mk_FusePass<"mk-fuse-experts"> {
   let summary = "move additions and other elementwise work behind the sum of the experts";
   let description = [{

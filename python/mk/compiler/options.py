@@ -22,6 +22,7 @@ FUSIONS = (
     "glu",
     "residual",
     "experts",
+    "generic",
     "argmax",
     "narrow",
 )  # of mk-fuse-pipeline

@@ -20,7 +20,6 @@ _COUNTERS = frozenset(
         torch.ops.aten.arange.default,
         torch.ops.aten.arange.start,
         torch.ops.aten.arange.start_step,
-        torch.ops.aten.cumsum.default,
     }
 )
 
@@ -45,7 +44,7 @@ def check_ragged(program: torch.export.ExportedProgram) -> int:
                 f"{where}: {node.target} relates tokens to each other outside of the attention "
                 "interface; mk cannot see its cache"
             )
-        if ragged and (node.target in _COUNTERS):
+        if ragged and (node.target in _COUNTERS or _accumulates(node, ragged[0])):
             raise ImportModelError(
                 f"{where}: {node.target} numbers the tokens itself instead of using position_ids"
             )
@@ -57,6 +56,14 @@ def check_ragged(program: torch.export.ExportedProgram) -> int:
             "support logits_to_keep?"
         )
     return int(shape[1])
+
+
+def _accumulates(node: torch.fx.Node, axis: int) -> bool:
+    """Whether the node sums up along the axis."""
+    if node.target is not torch.ops.aten.cumsum.default:
+        return False
+    dim = node.args[1]
+    return not isinstance(dim, int) or dim % len(_shape(node)) == axis
 
 
 def _shape(node: Any) -> tuple[Any, ...]:
