@@ -24,7 +24,6 @@ _COUNTERS = frozenset(
         _aten.arange.default,
         _aten.arange.start,
         _aten.arange.start_step,
-        _aten.cumsum.default,
     }
 )
 
