@@ -27,6 +27,7 @@ _ASSERTIONS = frozenset({_aten._assert_tensor_metadata.default, _aten._assert_sc
 _USUAL = {
     _aten.min.other: _aten.minimum.default,
     _aten.max.other: _aten.maximum.default,
+    _aten.concat.default: _aten.cat.default,
     _aten.multiply.Tensor: _aten.mul.Tensor,
     _aten.__or__.Tensor: _aten.bitwise_or.Tensor,
     _aten.__and__.Tensor: _aten.bitwise_and.Tensor,
@@ -127,6 +128,11 @@ def _drop_expansions(program: torch.export.ExportedProgram) -> None:
                 (other,) = (one for one in user.all_input_nodes if one is not node)
                 if other.meta["val"].shape == user.meta["val"].shape == node.meta["val"].shape:
                     user.replace_input_with(node, node.args[0])
+        elif node.target is _aten.reshape_as.default:
+            sizes = [size if isinstance(size, int) else -1 for size in node.meta["val"].shape]
+            if sizes.count(-1) <= 1:
+                edit = Editor(program, node)
+                edit.replace(edit.call(_aten.reshape.default, node.args[0], sizes), program)
         elif node.target is _aten.squeeze.default and node.args[0].op == "placeholder":
             edit, made = Editor(program, node), node.args[0]
             for axis in reversed([i for i, size in enumerate(made.meta["val"].shape) if size == 1]):
