@@ -140,7 +140,7 @@ void mk::addViewRules(Rules &rules) {
   rules.add("torch.aten.transpose.int", 3, transpose);
   rules.add("torch.aten.permute", 2, permute);
   for (StringRef name : {"torch.aten.view", "torch.aten.reshape", "torch.aten._unsafe_view",
-                         "torch.aten.flatten.using_ints"})
+                         "torch.aten.flatten.using_ints", "torch.aten.unflatten.int"})
     rules.add(name, 1, reshape);
   for (StringRef name :
        {"torch.aten.contiguous", "torch.aten.clone", "torch.aten.detach", "torch.aten.alias"})

@@ -9,8 +9,8 @@ import io
 import logging
 import traceback
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -20,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 from mk.errors import ImportModelError
 from mk.importer.attention import INTERFACE, Trace, register, tracing
 from mk.importer.experts import use_mk_experts
+from mk.importer.operators import replace_operators
 from mk.importer.ragged import check_ragged
 from mk.importer.rotations import settle_rotations
 from mk.importer.simplify import simplify
@@ -69,6 +70,9 @@ class Exported:
     shapes: dict[str, tuple[int, ...]]
     vocab_size: int
     variants: dict[str, dict[int, torch.Tensor]]  # see mk.importer.rotations
+    inputs: Mapping[str, str] = field(
+        default_factory=dict
+    )  # of the function itself: their names by those of the graph
 
 
 def export_step(model: Any) -> Exported:
@@ -107,6 +111,7 @@ def export_step(model: Any) -> Exported:
         raise ImportModelError(
             f"{type(model).__name__} has no attention that goes through the attention interface"
         )
+    program = replace_operators(program)
     simplify(program)
     vocab_size = check_ragged(program)
     return Exported(program, trace, tied, shapes, vocab_size, variants)

@@ -21,7 +21,7 @@ def load(source: Any) -> tuple[Any, Weights | None, Any]:
     from transformers import PreTrainedConfig, PreTrainedModel
 
     if isinstance(source, PreTrainedModel):
-        return structure(source), _own_weights(source), source.generation_config
+        return structure(source), own_weights(source), source.generation_config
     if isinstance(source, PreTrainedConfig):
         model = empty_model(copy.deepcopy(source))
         return model, None, model.generation_config
@@ -76,7 +76,7 @@ def structure(model: Any) -> Any:
     return duplicate
 
 
-def _own_weights(model: Any) -> Weights | None:
+def own_weights(model: Any) -> Weights | None:
     return None if any(parameter.is_meta for parameter in model.parameters()) else open_weights(model)
 
 
