@@ -29,8 +29,8 @@ def _rms_norm(
 _BUILT_IN: dict[str, Meaning] = {"aten::rms_norm": _rms_norm}
 
 
-def replace_operators(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
-    """The program without operators that have a meaning.
+def replace_operators(program: torch.export.ExportedProgram, rounds: int = 8) -> torch.export.ExportedProgram:
+    """The program without operators that have a meaning; meanings may be in terms of each other, `rounds` deep.
 
     Raises ImportModelError, naming the module path, for a custom operator without one, with the lines that would
     register it as a note; and for a meaning that fails or returns something else than the operator.
@@ -47,8 +47,14 @@ def replace_operators(program: torch.export.ExportedProgram) -> torch.export.Exp
             raise _without_meaning(node)
     if not table:
         return program
-    program = program.run_decompositions(table)
-    return replace_operators(program)  # meanings may be in terms of each other; a circle ends in _check
+    names = ", ".join(sorted({target._schema.name for target in table}))
+    if not rounds:
+        raise ImportModelError(f"the meaning of {names} leads back to itself")
+    try:
+        program = program.run_decompositions(table)
+    except RecursionError:
+        raise ImportModelError(f"the meaning of {names} leads back to itself") from None
+    return replace_operators(program, rounds - 1)
 
 
 def _meaning_of(target: torch._ops.OpOverload) -> Meaning | None:
