@@ -293,7 +293,9 @@ FailureOr<SmallVector<Value>> ConvertTorchToMk::readResults(func::FuncOp step,
     Value domain = isModule ? Value() : conversion.getInput("rows");
     if (!rows || meaning.view.domain != domain || (!isModule && meaning.view.axes.size() != 2)) {
       std::string reason = conversion.takeNote();
-      InFlightDiagnostic error = terminator->emitError();
+      Operation *maker = operand.getDefiningOp();
+      InFlightDiagnostic error =
+          isModule && maker ? emitError(maker->getLoc()) : terminator->emitError();
       if (isModule)
         error << "result " << index << " must be rows of the inputs";
       else

@@ -411,7 +411,7 @@ def test_a_module_that_writes_its_buffers_is_refused() -> None:
             self.calls += 1
             return x + self.calls
 
-    with pytest.raises(ImportModelError, match="the module changes calls while it runs"):
+    with pytest.raises(ImportModelError, match="Counter changes calls while it runs"):
         mk.compile_module(Counter(), inputs=(X,))
 
 

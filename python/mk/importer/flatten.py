@@ -177,7 +177,8 @@ def _use_positions(
 
 
 def _is_new_row_axis(axes: RowAxes, node: torch.fx.Node, length: Any) -> bool:
-    return [length] in axes[node] and [length] not in axes[node.args[0]]
+    source = node.args[0]  # unknown if this function has put it there
+    return [length] in axes[node] and source in axes and [length] not in axes[source]
 
 
 def _range_of(node: torch.fx.Node) -> tuple[Any, Any]:

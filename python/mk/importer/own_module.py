@@ -82,11 +82,12 @@ def export_module(
     with _questions(asked):
         program, tree = _export(module, given, trace)
     program = replace_operators(program)
-    _refuse_writes(program)
+    _refuse_writes(type(module).__name__, program)
     simplify(program)
+    _compute_results(program)
     placeholders = _user_inputs(program)
     calls = find_calls(program)
-    symbols = _row_symbols(program, given, placeholders)
+    symbols = _row_symbols(type(module).__name__, program, given, placeholders)
     length = _length(calls, program, symbols)
     batch = next((symbol for symbol in symbols if symbol != length), None)
     axes = RowAxes(program, symbols)
@@ -146,13 +147,27 @@ def _export(
     return program, program.call_spec.out_spec
 
 
-def _refuse_writes(program: torch.export.ExportedProgram) -> None:
+def _refuse_writes(name: str, program: torch.export.ExportedProgram) -> None:
     signature = program.graph_signature
     if signature.buffers_to_mutate or signature.user_inputs_to_mutate:
-        names = [*signature.buffers_to_mutate.values(), *signature.user_inputs_to_mutate.values()]
+        written = [*signature.buffers_to_mutate.values(), *signature.user_inputs_to_mutate.values()]
         raise ImportModelError(
-            f"the module changes {names[0].removeprefix('model.')} while it runs; mk cannot compile it"
+            f"{name} changes {written[0].removeprefix('model.')} while it runs; mk cannot compile it"
         )
+
+
+def _compute_results(program: torch.export.ExportedProgram) -> None:
+    """What is handed through becomes an operator, so that every result is one's."""
+    output = program.graph.output_node()
+    results = []
+    for node in output.args[0]:
+        if isinstance(node, torch.fx.Node) and node.op == "placeholder":
+            with program.graph.inserting_before(output):
+                through = program.graph.call_function(torch.ops.aten.mul.Scalar, (node, 1.0))
+            through.meta = {"val": node.meta["val"]}
+            node = through
+        results.append(node)
+    output.args = (tuple(results),)
 
 
 def _user_inputs(program: torch.export.ExportedProgram) -> list[torch.fx.Node]:
@@ -161,7 +176,7 @@ def _user_inputs(program: torch.export.ExportedProgram) -> list[torch.fx.Node]:
 
 
 def _row_symbols(
-    program: torch.export.ExportedProgram, inputs: Sequence[Input], nodes: Sequence[torch.fx.Node]
+    name: str, program: torch.export.ExportedProgram, inputs: Sequence[Input], nodes: Sequence[torch.fx.Node]
 ) -> list[Any]:
     """The sizes that vary, at most two, in the order in which they are met."""
     found: list[Any] = []
@@ -171,8 +186,8 @@ def _row_symbols(
                 continue
             if not isinstance(size, torch.SymInt) or size.node.expr.is_Integer:
                 raise ImportModelError(
-                    f"input {given.name}: the module fixes dimension {axis} to {size}; mk compiles modules whose rows "
-                    "may be any number"
+                    f"{name}: input {given.name}: the module fixes dimension {axis} to {size}; mk compiles modules "
+                    "whose rows may be any number"
                 )
             if not size.node.expr.is_Symbol:
                 raise ImportModelError(
@@ -183,11 +198,11 @@ def _row_symbols(
     if len(found) > 2:
         names = ", ".join(i.name for i in inputs)
         raise ImportModelError(
-            f"the inputs {names} have {len(found)} independent leading sizes; expected a batch and a length (share a "
-            "torch.export.Dim in `dynamic` where they are equal)"
+            f"{name}: the inputs {names} have {len(found)} independent leading sizes; expected a batch and a length "
+            "(share a torch.export.Dim in `dynamic` where they are equal)"
         )
     if not found:
-        raise ImportModelError("no input has rows; expected a leading dimension")
+        raise ImportModelError(f"{name}: no input has rows; expected a leading dimension")
     return found
 
 

@@ -53,6 +53,9 @@ class RowAxes:
         found: Dims = self._dims[node]
         return found
 
+    def __contains__(self, node: Any) -> bool:
+        return node in self._dims
+
     # ---------------------------------------------------------------------------------------------------- operators
 
     def _visit(self, node: torch.fx.Node) -> None:
