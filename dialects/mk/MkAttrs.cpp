@@ -155,7 +155,7 @@ LogicalResult OptionsAttr::verify(EmitError emitError, int64_t maxTokens, int64_
 
 Attribute ViewAttr::parse(AsmParser &parser, Type) {
   SmallVector<int64_t> shape, sizes, strides;
-  bool transposed = false;
+  bool transposed = false, flat = false;
   int64_t offset = 0;
   double plus = 0;
   SMLoc loc = parser.getCurrentLocation();
@@ -178,18 +178,18 @@ Attribute ViewAttr::parse(AsmParser &parser, Type) {
       return parser.parseInteger(offset);
     if (name == "plus")
       return parser.parseFloat(plus);
-    if (name != "transposed")
-      return parser.emitError(nameLoc) << "expected shape, transposed, offset, sizes, strides or "
-                                          "plus, found "
+    if (name != "transposed" && name != "flat")
+      return parser.emitError(nameLoc) << "expected shape, transposed, offset, sizes, strides, "
+                                          "plus or flat, found "
                                        << name;
-    transposed = true;
+    (name == "flat" ? flat : transposed) = true;
     return parser.parseKeyword("true");
   };
   if (parser.parseCommaSeparatedList(AsmParser::Delimiter::LessGreater, parseField))
     return {};
   return parser.getChecked<ViewAttr>(loc, parser.getContext(), ArrayRef<int64_t>(shape), transposed,
                                      offset, ArrayRef<int64_t>(sizes), ArrayRef<int64_t>(strides),
-                                     APFloat(plus));
+                                     APFloat(plus), flat);
 }
 
 void ViewAttr::print(AsmPrinter &printer) const {
@@ -210,13 +210,22 @@ void ViewAttr::print(AsmPrinter &printer) const {
   }
   if (!getPlus().isZero())
     (printer << ", plus = ").printFloat(getPlus());
+  if (getFlat())
+    printer << ", flat = true";
   printer << '>';
 }
 
 LogicalResult ViewAttr::verify(EmitError emitError, ArrayRef<int64_t> shape, bool transposed,
                                int64_t offset, ArrayRef<int64_t> sizes, ArrayRef<int64_t> strides,
-                               APFloat plus) {
+                               APFloat plus, bool flat) {
   auto isPositive = [](int64_t size) { return size > 0; };
+  if (flat) {
+    if (!llvm::all_of(shape, isPositive))
+      return emitError() << "expected the positive sizes of a tensor, found " << shape;
+    if (transposed || offset || !sizes.empty() || !strides.empty() || !plus.isZero())
+      return emitError() << "expected nothing but the shape of a flat view";
+    return success();
+  }
   if (shape.empty() || shape.size() > 2 || !llvm::all_of(shape, isPositive))
     return emitError() << "expected the positive sizes of a vector or matrix, found " << shape;
   if (transposed && shape.size() != 2)
@@ -237,6 +246,8 @@ LogicalResult ViewAttr::verify(EmitError emitError, ArrayRef<int64_t> shape, boo
 
 SmallVector<int64_t> ViewAttr::getViewedShape() const {
   SmallVector<int64_t> shape(getShape());
+  if (getFlat())
+    return {std::accumulate(shape.begin(), shape.end(), int64_t(1), std::multiplies<int64_t>())};
   if (getTransposed())
     std::swap(shape[0], shape[1]);
   if (!getSizes().empty())

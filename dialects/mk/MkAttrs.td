@@ -77,12 +77,18 @@ def Mk_ViewAttr : AttrDef<Mk_Dialect, "View"> {
     * `transposed`: its columns are taken for rows, before all else;
     * `offset`, `sizes`, `strides`: row r of the weight, written with a digit for each of `sizes`, is row
       `offset + sum of digit * stride`. The example takes rows 16 .. 31 and 64 .. 79. No sizes: all rows as they are;
-    * `plus`: added to every element, in float32.
+    * `plus`: added to every element, in float32;
+    * `flat`: the tensor, of any rank, as one vector in C order; only its `shape` is said besides.
   }];
   let parameters = (ins ArrayRefParameter<"int64_t">:$shape, DefaultValuedParameter<"bool", "false">:$transposed,
                         DefaultValuedParameter<"int64_t", "0">:$offset,
                         OptionalArrayRefParameter<"int64_t">:$sizes, OptionalArrayRefParameter<"int64_t">:$strides,
-                        APFloatParameter<"added to every element">:$plus);
+                        APFloatParameter<"added to every element">:$plus,
+                        DefaultValuedParameter<"bool", "false">:$flat);
+  let builders = [AttrBuilder<(ins "ArrayRef<int64_t>":$shape, "bool":$transposed, "int64_t":$offset,
+                                   "ArrayRef<int64_t>":$sizes, "ArrayRef<int64_t>":$strides, "const APFloat &":$plus), [{
+    return $_get($_ctxt, shape, transposed, offset, sizes, strides, plus, /*flat=*/false);
+  }]>];
   let hasCustomAssemblyFormat = 1;
   let genVerifyDecl = 1;
   let extraClassDeclaration = [{

@@ -30,10 +30,13 @@ def Mk_Dialect : Dialect {
     **Fusion.** `mk.linear` carries two regions of `mk` ops: a *prologue* on its input row and an
     *epilogue* on its accumulators. The meaning of a fused op is that of its regions executed in place, so
     the reference interpreter needs no rule for fusion.
+
+    **The rest.** `mk.generic` says what no other op does: a loop nest over the columns of one row with a scalar region.
+    It keeps tokens apart like any op here, since a row can name no other row.
   }];
   let useDefaultTypePrinterParser = 1;
   let useDefaultAttributePrinterParser = 1;
-  let dependentDialects = ["::mlir::func::FuncDialect"];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::func::FuncDialect", "::mlir::math::MathDialect"];
 }
 
 #endif // MK_DIALECT_TD

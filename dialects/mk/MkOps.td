@@ -16,6 +16,7 @@ include "MkLinearOps.td"
 include "MkRowOps.td"
 include "MkAttentionOps.td"
 include "MkExpertOps.td"
+include "MkGenericOps.td"
 include "MkTokenOps.td"
 
 #endif // MK_OPS_TD

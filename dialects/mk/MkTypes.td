@@ -39,6 +39,8 @@ def Mk_Experts : Mk_Tensor<And<[TensorRankOf<[F32, BF16], [3]>.predicate, Mk_Sta
     "a matrix for each expert tensor<ExRxKxf32|bf16>">;
 def Mk_Vector : Mk_Tensor<And<[TensorRankOf<[F32], [1]>.predicate, Mk_Static]>, "per-column weight tensor<Dxf32>">;
 def Mk_Indices : Mk_Tensor<And<[TensorRankOf<[I32], [1]>.predicate, Mk_Rows]>, "run-time integers tensor<?xi32>">;
+def Mk_GenericInput : Mk_Tensor<Or<[Mk_Activation.predicate, Mk_Vector.predicate, Mk_Indices.predicate]>,
+    "activation rows, a per-column weight or run-time integers">;
 def Mk_ActivationOrVector : Mk_Tensor<Or<[Mk_Activation.predicate, Mk_Vector.predicate]>,
     "activation rows or a per-column weight">;
 

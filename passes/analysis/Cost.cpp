@@ -43,6 +43,12 @@ double CostModel::unit(KindOp kind, int64_t rows) const {
            rows * perRow;
   }
   case KindClass::columns:
+    if (auto generic = dyn_cast<GenericOp>(kind.getAnchor())) { // as if each point read its inputs
+      double points = 1;
+      for (int64_t size : generic.getReductionSizes())
+        points *= size;
+      return rows * perRow * (1 + points * generic.getInputs().size());
+    }
     return rows * 2 * perRow; // read and written
   case KindClass::attend: {
     // Half a cache of one sequence per row, or a window; every worker has the same share, so only

@@ -94,6 +94,9 @@ private:
   Value pullRope(RopeOp op, const Place &place);
   Value pullCombine(CombineOp op, const Place &place);
   Value rangesOf(CombineOp op, Value row);
+  Value pullGeneric(GenericOp op, const Place &place); // Generic.cpp
+  /// The elements of a row, or of a vector, at the columns in the lanes.
+  Value gather(Value memory, Value row, Value columns, Value mask);
   void prepareCombine(CombineOp op, Value row);
   /// Columns that one pull of the value may cover at most, starting at a multiple of it.
   int64_t pullWidth(Value value);

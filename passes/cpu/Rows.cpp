@@ -179,6 +179,7 @@ Value KindEmitter::pull(Value value, Place place) {
                      .Case([&](RopeOp rope) { return pullRope(rope, place); })
                      .Case([&](EmbeddingOp embedding) { return pullEmbedding(embedding, place); })
                      .Case([&](CombineOp combine) { return pullCombine(combine, place); })
+                     .Case([&](GenericOp generic) { return pullGeneric(generic, place); })
                      .Default([&](Operation *) {
                        assert(isElementwise(op) && "an op without a value by columns");
                        SmallVector<Value> columns;

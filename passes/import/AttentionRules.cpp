@@ -72,9 +72,6 @@ static std::optional<Meaning> attend(Conversion &conversion, Operation *op) {
   if (hasSinks && (sinks.kind != Kind::Vector || sinks.view.axes.size() != 1 ||
                    sinks.view.axes[0].size != query->count))
     return refuse("the sinks must be a parameter with one number for each query head");
-  if (!conversion.claimLayer(*layer))
-    return refuse("layer " + Twine(*layer) + " already has a cache");
-
   // A product of query and key does not depend on the order of their columns.
   if (query->meaning.view.evenFirst != keys->meaning.view.evenFirst)
     return refuse("the query and the keys must be rotated alike");
@@ -86,6 +83,8 @@ static std::optional<Meaning> attend(Conversion &conversion, Operation *op) {
   Value valueRows = conversion.getPlainRows(values->meaning, location);
   if (!queryRows || !keyRows || !valueRows)
     return std::nullopt;
+  if (!conversion.claimLayer(*layer))
+    return refuse("layer " + Twine(*layer) + " already has a cache");
   Type cacheType =
       CacheType::get(op->getContext(), keys->count, keys->size, conversion.getWeightType());
   Value cache = conversion.create<KvCacheOp>(location, cacheType, conversion.getI64(*layer));

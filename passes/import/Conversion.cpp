@@ -35,6 +35,23 @@ Value Conversion::getWeight(const Meaning &meaning, Location location, RowOrder 
   return weight;
 }
 
+Value Conversion::getFlatWeight(StringAttr name, Location location) {
+  ArrayRef<int64_t> shape = getWeightShape(name);
+  ViewAttr view;
+  if (shape.size() != 1)
+    view =
+        ViewAttr::get(builder.getContext(), shape, false, 0, {}, {}, APFloat(0.0), /*flat=*/true);
+  Value &weight = weights[{name, view}];
+  if (!weight) {
+    int64_t count = 1;
+    for (int64_t size : shape)
+      count *= size;
+    weight = create<WeightOp>(location, RankedTensorType::get({count}, builder.getF32Type()),
+                              FlatSymbolRefAttr::get(name), view);
+  }
+  return weight;
+}
+
 /// A product of one weight, perhaps with a bias: its rows are columns of the result.
 static LinearOp getProduct(Value value, WeightOp &bias) {
   if (auto add = value.getDefiningOp<AddOp>()) {

@@ -42,6 +42,8 @@ public:
   }
   /// The one `mk.weight` of a Vector or Matrix; or of some of its rows, see #mk.view.
   Value getWeight(const Meaning &meaning, Location location, RowOrder rows = {});
+  /// A parameter or buffer of any rank as one vector of float32, for what reads single elements.
+  Value getFlatWeight(StringAttr name, Location location);
   /// The sizes of a Matrix as it is seen.
   std::pair<int64_t, int64_t> getMatrixShape(const Meaning &meaning) const;
 
@@ -68,6 +70,7 @@ public:
   RankedTensorType getRowsType(int64_t columns) const {
     return RankedTensorType::get({ShapedType::kDynamic, columns}, builder.getF32Type());
   }
+  OpBuilder &getBuilder() { return builder; }
   Type getWeightType() const { return weightType; }
   IntegerAttr getI64(int64_t number) const { return builder.getI64IntegerAttr(number); }
   FloatAttr getF64(double number) const { return builder.getF64FloatAttr(number); }
@@ -126,6 +129,10 @@ StringRef getTorchName(Operation *op);
 /// a silu)".
 void reportRefusal(const Conversion &conversion, Operation *op, StringRef reason);
 
+/// The products of torch.mk.experts, with a route that the caller makes.
+std::optional<Meaning> emitExperts(Conversion &conversion, Operation *op, int64_t chosen,
+                                   function_ref<Value(int64_t experts)> makeRoute);
+
 void addViewRules(Rules &rules);
 void addPartRules(Rules &rules);
 void addCastRules(Rules &rules);
@@ -140,6 +147,8 @@ void addLookupRules(Rules &rules);
 void addLinearRules(Rules &rules);
 void addLayerNormRules(Rules &rules);
 void addAttentionRules(Rules &rules);
+/// The generic way, for operators that no rule above takes.
+void addGenericRules(Rules &rules);
 
 } // namespace mlir::mk
 

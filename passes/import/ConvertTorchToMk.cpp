@@ -4,7 +4,7 @@
 // Turns an imported model from unregistered torch operators into mk.
 
 #include "passes/Passes.h"
-#include "passes/import/Conversion.h"
+#include "passes/import/Generic.h"
 #include "llvm/ADT/StringSet.h"
 
 namespace mlir::mk {
@@ -36,6 +36,7 @@ static Rules makeRules() {
   addLookupRules(rules);
   addLinearRules(rules);
   addAttentionRules(rules);
+  addGenericRules(rules); // last: what none of the others takes
   return rules;
 }
 
@@ -69,8 +70,12 @@ static bool agrees(const Meaning &meaning, Value tensor) {
   std::optional<TorchTensorType> type = parseTorchTensor(tensor.getType());
   if (!type || meaning.kind == Kind::Refused)
     return false;
-  bool isInteger = meaning.kind == Kind::Indices || meaning.kind == Kind::TopExperts;
-  if (isInteger ? type->elementType != "si64" : !type->isFloatingPoint())
+  bool isPlain = meaning.kind == Kind::Table || meaning.kind == Kind::Literal;
+  Kind kind = isPlain ? meaning.numbers : meaning.kind;
+  bool isInteger = kind == Kind::Indices || kind == Kind::TopExperts || kind == Kind::Whole;
+  if (kind == Kind::Flags ? type->elementType != "i1"
+      : isInteger         ? type->elementType != "si64" && type->elementType != "si32"
+                          : !type->isFloatingPoint())
     return false;
   if (meaning.kind == Kind::Matrix || meaning.kind == Kind::Experts)
     return true;
@@ -115,6 +120,23 @@ static Type getInputType(BlockArgument input) {
   return RankedTensorType::get({ShapedType::kDynamic}, IntegerType::get(context, 32));
 }
 
+/// A parameter or buffer of any rank.
+static Meaning makeTable(StringAttr name, const TorchTensorType &type) {
+  Meaning table;
+  std::optional<Kind> numbers = kindOfElements(type.elementType);
+  if (!numbers)
+    return table;
+  table.kind = Kind::Table;
+  table.weight = name;
+  table.numbers = *numbers;
+  int64_t stride = 1;
+  for (int64_t size : llvm::reverse(type.shape)) {
+    table.view.axes.insert(table.view.axes.begin(), Axis::columns(size, stride));
+    stride *= size;
+  }
+  return table;
+}
+
 namespace {
 struct ConvertTorchToMk : mk::impl::ConvertTorchToMkBase<ConvertTorchToMk> {
   using ConvertTorchToMkBase::ConvertTorchToMkBase;
@@ -144,7 +166,8 @@ void ConvertTorchToMk::runOnOperation() {
       return signalPassFailure();
   WalkResult leftOver = getOperation().walk([&](Operation *op) {
     StringRef dialect = op->getName().getDialectNamespace();
-    if (dialect == "mk" || dialect == "func" || isa<ModuleOp>(op))
+    if (dialect == "mk" || dialect == "func" || isa<ModuleOp>(op) ||
+        isa<GenericOp>(op->getParentOp()))
       return WalkResult::advance();
     op->emitError() << "'" << op->getName() << "' is neither mk nor func after convert-torch-to-mk";
     return WalkResult::interrupt();
@@ -228,17 +251,19 @@ LogicalResult ConvertTorchToMk::readArguments(func::FuncOp step, Conversion &con
       meaning.view = RowView{input, 0, {Axis::row()}, name == "rows" ? input : Value()};
     } else if (kind == "input") {
       meaning = conversion.makeInput(body.getArgument(inputs++), type->shape);
-    } else if (type && type->isFloatingPoint() &&
-               !llvm::is_contained(type->shape, ShapedType::kDynamic) && type->shape.size() >= 1 &&
-               type->shape.size() <= 3) {
+    } else if (type && !llvm::is_contained(type->shape, ShapedType::kDynamic) &&
+               !llvm::is_contained(type->shape, 0)) {
       if (failed(conversion.declareWeight(name, type->shape)))
         return step.emitError() << "two arguments named '" << name.getValue()
                                 << "' have different shapes";
       constexpr Kind kinds[] = {Kind::Vector, Kind::Matrix, Kind::Experts};
-      meaning.kind = kinds[type->shape.size() - 1];
-      meaning.weight = name;
-      if (meaning.kind == Kind::Vector)
-        meaning.view.axes = {Axis::columns(type->shape[0], 1)};
+      size_t rank = type->shape.size();
+      bool isVector = type->isFloatingPoint() && rank >= 1 && rank <= 3;
+      meaning = makeTable(name, *type);
+      if (isVector)
+        meaning.kind = kinds[rank - 1];
+      if (isVector && meaning.kind != Kind::Vector)
+        meaning.view.axes.clear();
     }
     conversion.set(argument, meaning); // of another type: an error where it is used
   }

@@ -24,19 +24,14 @@ static void gateInEpilogue(MoeLinearOp op, int64_t columns) {
   builder.create<YieldOp>(location, builder.create<GluOp>(location, rows, gate, up).getResult());
 }
 
-static std::optional<Meaning> experts(Conversion &conversion, Operation *op) {
+std::optional<Meaning> mk::emitExperts(Conversion &conversion, Operation *op, int64_t chosen,
+                                       function_ref<Value(int64_t experts)> makeRoute) {
   auto refuse = [&](const Twine &reason) -> std::optional<Meaning> {
     conversion.note(reason);
     return std::nullopt;
   };
-  Meaning x = conversion.get(op->getOperand(0)), chosen = conversion.get(op->getOperand(1)),
-          weights = conversion.get(op->getOperand(2));
+  Meaning x = conversion.get(op->getOperand(0));
   Meaning gateUp = conversion.get(op->getOperand(3)), down = conversion.get(op->getOperand(4));
-  if (chosen.kind != Kind::TopExperts || weights.kind != Kind::RouteWeights ||
-      !(chosen.view == weights.view) || chosen.chosen != weights.chosen)
-    return refuse("the experts of a row must be those of the largest of its router's logits, and "
-                  "their weights the "
-                  "probabilities of these, as they are or divided by their sum");
   if (gateUp.kind != Kind::Experts || down.kind != Kind::Experts)
     return refuse("the weights of the experts must be parameters");
   ArrayRef<int64_t> up = conversion.getWeightShape(gateUp.weight);
@@ -46,28 +41,47 @@ static std::optional<Meaning> experts(Conversion &conversion, Operation *op) {
     return refuse("the gate, up and down matrices of the experts must fit each other");
   if (readString(op->getOperand(5)) != StringRef("silu"))
     return refuse("experts with another activation than silu");
-  if (x.view.domain || weights.view.domain || !(joinAxes(x.view.axes) == plainAxes(columns)) ||
-      !(joinAxes(weights.view.axes) == plainAxes(experts)))
-    return refuse(
-        "the experts must see whole rows of tokens, and the router one column for each expert");
-  weights.kind = Kind::Rows;
+  if (x.view.domain || !(joinAxes(x.view.axes) == plainAxes(columns)))
+    return refuse("the experts must see whole rows of tokens");
   Value rows = conversion.getPlainRows(x, op->getLoc());
-  Value logits = conversion.getPlainRows(weights, op->getLoc());
-  if (!rows || !logits)
+  Value route = rows ? makeRoute(experts) : Value();
+  if (!route)
     return std::nullopt;
   Location location = op->getLoc();
-  UnitAttr normalize = weights.normalized ? UnitAttr::get(op->getContext()) : UnitAttr();
-  IntegerAttr count = conversion.getI64(weights.chosen);
-  Value route = conversion.create<TopkRouteOp>(location, logits.getType(), logits, count, normalize,
-                                               conversion.getF64(weights.number));
+  IntegerAttr count = conversion.getI64(chosen);
   Value products =
-      conversion.create<MoeLinearOp>(location, conversion.getRowsType(weights.chosen * inner), rows,
-                                     route, conversion.getWeight(gateUp, location), count);
+      conversion.create<MoeLinearOp>(location, conversion.getRowsType(chosen * inner), rows, route,
+                                     conversion.getWeight(gateUp, location), count);
   gateInEpilogue(products.getDefiningOp<MoeLinearOp>(), inner);
   Value result =
       conversion.create<MoeCombineOp>(location, conversion.getRowsType(columns), products, route,
                                       conversion.getWeight(down, location), count);
   return conversion.makeRows(result, x.view.axes, Value());
+}
+
+static std::optional<Meaning> experts(Conversion &conversion, Operation *op) {
+  Meaning chosen = conversion.get(op->getOperand(1)), weights = conversion.get(op->getOperand(2));
+  if (chosen.kind != Kind::TopExperts || weights.kind != Kind::RouteWeights ||
+      !(chosen.view == weights.view) || chosen.chosen != weights.chosen) {
+    conversion.note("the experts of a row must be those of the largest of its router's logits, and "
+                    "their weights the "
+                    "probabilities of these, as they are or divided by their sum");
+    return std::nullopt;
+  }
+  return emitExperts(conversion, op, weights.chosen, [&](int64_t experts) {
+    if (weights.view.domain || !(joinAxes(weights.view.axes) == plainAxes(experts))) {
+      conversion.note("the router must have one column for each expert");
+      return Value();
+    }
+    Meaning rows = weights;
+    rows.kind = Kind::Rows;
+    Value logits = conversion.getPlainRows(rows, op->getLoc());
+    UnitAttr normalize = weights.normalized ? UnitAttr::get(op->getContext()) : UnitAttr();
+    return logits ? conversion.create<TopkRouteOp>(op->getLoc(), logits.getType(), logits,
+                                                   conversion.getI64(weights.chosen), normalize,
+                                                   conversion.getF64(weights.number))
+                  : Value();
+  });
 }
 
 /// sigmoid(x) of rows of one column

@@ -50,6 +50,12 @@ enum class Kind {
   TopExperts,    // their columns
   RouteWeights,  // the Probabilities of these, of all or `normalized`, times `number`
   RouteSum,      // their sum
+
+  // What only the generic way makes or takes, see Generic.h.
+  Flags,   // booleans: `view` of rows of 0 and 1
+  Whole,   // integers: `view` of rows of whole numbers, none beyond `bound`
+  Table,   // the parameter or buffer `weight` of any rank, laid out flat: `view` without a value
+  Literal, // the few numbers `literal`: `view` of these, without a value
 };
 
 /// How the frequencies stand along the last axis of a table, and so which columns are partners.
@@ -68,6 +74,10 @@ struct Meaning {
   /// Of what begins with a choice of experts: how many, and whether their weights add up to one.
   int64_t chosen = 0;
   bool normalized = false;
+  SmallVector<double> literal;
+  double bound = 0; // Whole; Literal and Table of these
+  Kind numbers =
+      Kind::Rows; // Table and Literal: Rows, Flags or Whole, as what kind of rows they count
 
   /// The tensor's own axes; those of `view` except where the last axis was reduced.
   Axes getAxes() const {
@@ -82,7 +92,8 @@ struct Meaning {
   bool operator==(const Meaning &other) const {
     return kind == other.kind && view == other.view && weight == other.weight &&
            number == other.number && transposed == other.transposed && centered == other.centered &&
-           pairs == other.pairs && chosen == other.chosen && normalized == other.normalized;
+           pairs == other.pairs && chosen == other.chosen && normalized == other.normalized &&
+           literal == other.literal && bound == other.bound && numbers == other.numbers;
   }
 };
 

@@ -11,7 +11,10 @@ using namespace mlir::mk;
 static std::optional<Meaning> takePart(Meaning input, int64_t dim, int64_t first, int64_t size,
                                        int64_t step = 1) {
   Axis &axis = input.view.axes[dim];
-  if (input.kind != Kind::Rows || axis.isRow() || input.view.evenFirst)
+  bool isNumbers = input.kind == Kind::Rows || input.kind == Kind::Flags ||
+                   input.kind == Kind::Whole || input.kind == Kind::Table ||
+                   input.kind == Kind::Literal;
+  if (!isNumbers || axis.isRow() || input.view.evenFirst)
     return std::nullopt;
   input.view.offset += first * axis.stride;
   axis = Axis::columns(size, axis.stride * step);

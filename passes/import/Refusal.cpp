@@ -72,6 +72,14 @@ StringRef mk::describe(Kind kind) {
     return "half of a head times cosines";
   case Kind::HalfTimesSine:
     return "half of a head times sines";
+  case Kind::Flags:
+    return "rows of booleans";
+  case Kind::Whole:
+    return "rows of whole numbers";
+  case Kind::Table:
+    return "numbers of the model";
+  case Kind::Literal:
+    return "numbers of the graph";
   case Kind::TurnedFirst:
   case Kind::TurnedSecond:
     return "half of a rotated head";

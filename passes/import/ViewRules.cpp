@@ -21,6 +21,10 @@ static bool mayChangeAxes(Kind kind) {
   case Kind::Angles:
   case Kind::Cosine:
   case Kind::Sine:
+  case Kind::Flags:
+  case Kind::Whole:
+  case Kind::Table:
+  case Kind::Literal:
     return true;
   default:
     return false;
@@ -112,13 +116,16 @@ static std::optional<Meaning> identity(Conversion &conversion, Operation *op) {
   return conversion.get(op->getOperand(0));
 }
 
-/// Sizes that stay as they were; a real expansion contradicts the result type and is refused there.
+/// Sizes that stay as they were.
 static std::optional<Meaning> expand(Conversion &conversion, Operation *op) {
   Meaning input = conversion.get(op->getOperand(0));
   std::optional<TorchTensorType> type = parseTorchTensor(op->getResult(0).getType());
   if (!type)
     return std::nullopt;
-  return withAxes(input, padAxes(input.view.axes, type->shape.size()));
+  Axes axes = padAxes(input.view.axes, type->shape.size());
+  bool isSame = llvm::all_of(llvm::zip_equal(axes, type->shape),
+                             [](auto pair) { return std::get<0>(pair).size == std::get<1>(pair); });
+  return isSame ? withAxes(input, axes) : std::nullopt;
 }
 
 /// torch.aten.select.int(x, dim, index)

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 
@@ -21,6 +21,7 @@ class View(TypedDict):
     sizes: list[int]
     strides: list[int]
     plus: float
+    flat: NotRequired[bool]  # the tensor, of any rank, as one vector
 
 
 def make_view(fields: dict[str, Any]) -> View:
@@ -36,6 +37,7 @@ def make_view(fields: dict[str, Any]) -> View:
         sizes=integers("sizes"),
         strides=integers("strides"),
         plus=float(fields.get("plus", 0.0)),
+        flat=fields.get("flat") == "true",
     )
 
 
@@ -49,7 +51,9 @@ def row_numbers(view: View) -> np.ndarray[Any, Any]:
 
 def check_viewed(view: View, name: str, shape: Sequence[int]) -> None:
     """Raises WeightError unless the tensor has the shape that the view is of."""
-    if list(shape) != view["shape"]:
+    # NumPy makes a vector of one number where it puts a number into memory.
+    is_number = view.get("flat") and not view["shape"] and list(shape) == [1]
+    if list(shape) != view["shape"] and not is_number:
         raise WeightError(
             f"{name} is {list(shape)}, the program expects {view['shape']}; is this another model's checkpoint?"
         )
@@ -57,6 +61,8 @@ def check_viewed(view: View, name: str, shape: Sequence[int]) -> None:
 
 def arrange(view: View, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """The rows seen, in C order, as they are: without what the view adds."""
+    if view.get("flat"):
+        return np.ascontiguousarray(array).reshape(-1)
     array = array.T if view["transposed"] else array
     return np.ascontiguousarray(array[row_numbers(view)] if view["sizes"] else array)
 

@@ -149,8 +149,12 @@ def _cache(ops: list[Operation], page: int) -> Cache | None:
         return None
     types = {op.attributes["type"] for op in ops}
     if len(types) != 1:
+        other = next(op for op in ops if op.attributes["type"] != ops[0].attributes["type"])
+        first, name = ops[0], "sym_name"
         raise CompileError(
-            f"the layers have caches of different types: {', '.join(sorted(types))}; expected one type"
+            f"{other.module_path or other.attributes[name]}: has a cache of {other.attributes['type']}, but "
+            f"{first.module_path or first.attributes[name]} one of {first.attributes['type']}; expected layers with "
+            "caches of one type"
         )
     (type,) = types
     heads, head_dim = type.shape
@@ -243,6 +247,9 @@ def _function(
         return None
     limits = _index_limits(families, kinds)
     inputs = [op.attributes["sym_name"] for op in parts["buffer"] if op.attributes.get("input")]
+    # Integers that are computed with are float32, exact below this.
+    integers = [op.attributes["sym_name"] for op in parts["buffer"] if len(op.attributes["type"].shape) == 1]
+    limits = {**dict.fromkeys(integers, 1 << 24), **limits}
     body = kinds[finish[0].attributes["kind"]].regions[0].blocks[0]
     (end,) = (op for op in body if op.name == "mk.finish")
     return FunctionPlan(

@@ -34,6 +34,7 @@ HARMLESS = frozenset(
         "output_hidden_states",
         "output_router_logits",
         "return_dict",
+        "logits_to_keep",
         "num_items_in_batch",
         "position_embeddings",
         "past_key_values",
@@ -170,8 +171,6 @@ def _forward(
     for name, given in extra.items():
         if given is not None and name not in HARMLESS:
             raise refuse(f"attention argument '{name}' is not supported")
-    if is_causal is False or (is_causal is None and not getattr(module, "is_causal", True)):
-        raise refuse("the attention is not causal (is_causal=False)")
     if dropout:
         raise refuse(f"attention dropout is {dropout}, it must be 0")
     if scaling is None:
@@ -183,15 +182,18 @@ def _forward(
         if window and masked != window:
             raise refuse(f"the mask has window {masked} but the layer says {window}")
         window = masked
-    elif window:
-        raise refuse(f"the layer says that it has a window of {window} but is given no mask")
-    elif attention_mask is not None:
+    elif attention_mask is None:
+        raise refuse("it is given no mask, and so not causal")
+    else:
         raise refuse("it is given its own attention mask")
-    layer = getattr(module, "layer_idx", None)
-    if layer is None:
-        raise refuse("the module has no layer_idx, so its cache has no name")
-    if layer in _active.found:
-        raise refuse(f"layer index {layer} is already used by {_active.found[layer].module}")
+    # Each call has a cache of its own: a layer may attend twice, and layers may be the same module.
+    layer = len(_active.found)
+    columns = int(value.shape[3])
+    if columns < key.shape[3]:
+        value = torch.nn.functional.pad(value, (0, int(key.shape[3]) - columns))
+    elif columns > key.shape[3]:
+        missing = columns - int(key.shape[3])
+        query, key = (torch.nn.functional.pad(one, (0, missing)) for one in (query, key))
     facts = AttentionFacts(
         int(query.shape[1]),
         int(key.shape[1]),
@@ -203,17 +205,17 @@ def _forward(
         s_aux is not None,
         where,
     )
-    _active.found[int(layer)] = facts
+    _active.found[layer] = facts
     result = torch.ops.mk.attention(
         query,
         key,
         value,
         _active.positions,
         _active.slots,
-        int(layer),
+        layer,
         facts.scale,
         window,
         facts.softcap,
         s_aux,
     )
-    return result, None
+    return result[..., :columns], None

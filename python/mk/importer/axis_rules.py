@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from mk.importer import column_rules as columns
 from mk.importer.row_axes import Atom, Dims, Mixes, RowAxes, integer, meet, merged, rows_of
 
 Rule = Callable[[RowAxes, torch.fx.Node], Any]
@@ -108,6 +109,9 @@ def _select(axes: RowAxes, node: torch.fx.Node) -> Dims:
 def _slice(axes: RowAxes, node: torch.fx.Node) -> Dims:
     dims = list(axes[node.args[0]])
     place = _dim(_argument(node, 1, "dim", 0), len(dims))
+    for bound in node.args[2:3] + node.args[4:]:
+        if isinstance(bound, torch.fx.Node):
+            raise Mixes("it begins at a number of rows")
     size, before = node.meta["val"].shape[place], node.args[0].meta["val"].shape[place]
     if str(size) != str(before):
         axes.columns_only(dims[place], "the slice")
@@ -177,23 +181,6 @@ def _broadcast(left: Dims, right: Dims) -> Dims:
     return [meet(a, b) for a, b in zip(*pad, strict=True)]
 
 
-def _reduce(axes: RowAxes, node: torch.fx.Node) -> Dims:
-    """Over the dimensions `dim`, all of them if there are none named."""
-    dims, over = axes[node.args[0]], _argument(node, 1, "dim")
-    places = range(len(dims)) if over in (None, []) else over if isinstance(over, list | tuple) else [over]
-    gone = {_dim(i, len(dims)) for i in places}
-    for place in gone:
-        axes.columns_only(dims[place], "the reduction")
-    kept = node.meta["val"].ndim == len(dims)
-    return [[] if i in gone else dim for i, dim in enumerate(dims) if kept or i not in gone]
-
-
-def _along(axes: RowAxes, node: torch.fx.Node) -> Dims:
-    dims = axes[node.args[0]]
-    axes.columns_only(dims[_dim(_argument(node, 1, "dim"), len(dims))], "it")
-    return dims
-
-
 def _norm(axes: RowAxes, node: torch.fx.Node) -> Dims:
     dims = axes[node.args[0]]
     for dim in dims[len(dims) - len(node.args[1]) :]:
@@ -218,6 +205,10 @@ def _made(axes: RowAxes, node: torch.fx.Node) -> Dims:
     return [axes.atoms(size) for size in node.meta["val"].shape]
 
 
+def _names(text: str) -> list[str]:
+    return text.split()
+
+
 RULES: dict[str, Rule] = {
     **dict.fromkeys(
         ("alias", "contiguous", "clone", "detach", "to", "_to_copy", "type_as", "dropout", "silu"), _same
@@ -238,9 +229,23 @@ RULES: dict[str, Rule] = {
     "linear": _linear,
     **dict.fromkeys(("matmul", "mm", "bmm"), _matmul),
     "addmm": _addmm,
-    **dict.fromkeys(("mean", "sum", "amax", "amin", "var", "prod", "logsumexp", "all", "any"), _reduce),
-    **dict.fromkeys(("softmax", "_softmax", "log_softmax", "cumsum", "cumprod"), _along),
     **dict.fromkeys(("layer_norm", "rms_norm"), _norm),
+    **dict.fromkeys(
+        _names("mean sum amax amin var std prod logsumexp all any argmax argmin max min norm"), columns.reduce
+    ),
+    **dict.fromkeys(_names("linalg_vector_norm median nansum count_nonzero"), columns.reduce),
+    **dict.fromkeys(
+        _names("softmax _softmax log_softmax _log_softmax cumsum cumprod logcumsumexp"), columns.along
+    ),
+    **dict.fromkeys(_names("flip roll glu topk sort argsort cummax cummin repeat_interleave"), columns.along),
+    "gather": columns.gather,
+    "index_select": columns.index_select,
+    **dict.fromkeys(("repeat", "tile"), columns.repeat),
+    **dict.fromkeys(("constant_pad_nd", "pad"), columns.pad),
+    **dict.fromkeys(("tril", "triu"), columns.triangle),
+    "batch_norm": columns.batch_norm,
+    "group_norm": columns.group_norm,
+    "einsum": columns.einsum,
     "embedding": _lookup,
     "scaled_dot_product_attention": _attend,
     **dict.fromkeys(("arange", "full", "zeros", "ones", "scalar_tensor"), _made),

@@ -5,59 +5,27 @@
 from __future__ import annotations
 
 import contextlib
-import io
-import logging
-import traceback
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.overrides import TorchFunctionMode
 
 from mk.errors import ImportModelError
-from mk.importer.attention import INTERFACE, Trace, register, tracing
+from mk.importer.attention import INTERFACE, Trace, register
 from mk.importer.experts import use_mk_experts
+from mk.importer.lengths import Lengths
+from mk.importer.masks import MaskUsed
 from mk.importer.operators import replace_operators
+from mk.importer.own_attention import replace_own_attention, write_out_attention
+from mk.importer.placeholders import fill_places
+from mk.importer.positions import place_positions
 from mk.importer.ragged import check_ragged
 from mk.importer.rotations import settle_rotations
+from mk.importer.scatters import join_assignments
 from mk.importer.simplify import simplify
-
-LARGEST_STEP = 1 << 16  # tokens; only bounds the symbols, no code depends on it
-
-
-class Step(torch.nn.Module):
-    """The model as `step(tokens[N], positions[N], slots[N], rows[R]) -> logits[R, vocab]`, all inputs int64."""
-
-    INPUTS = ("tokens", "positions", "slots", "rows")
-
-    def __init__(self, model: Any, trace: Trace) -> None:
-        super().__init__()
-        self.model = model
-        self._trace = trace
-
-    def forward(
-        self, tokens: torch.Tensor, positions: torch.Tensor, slots: torch.Tensor, rows: torch.Tensor
-    ) -> torch.Tensor:
-        self._trace.positions, self._trace.slots = positions, slots
-        with _NoGradOperators():
-            output = self.model(
-                input_ids=tokens[None], position_ids=positions[None], use_cache=False, logits_to_keep=rows
-            )
-        logits: torch.Tensor = output.logits[0]
-        return logits
-
-
-class _NoGradOperators(TorchFunctionMode):
-    """Keeps the model's switches of grad mode, which change no value, out of its graph.
-
-    torch would make an operator of each, and then cut the graph into pieces at these and put it together again.
-    """
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return None if func is torch._C._set_grad_enabled else func(*args, **(kwargs or {}))
+from mk.importer.step import quiet, trace_step
 
 
 @dataclass
@@ -85,36 +53,44 @@ def export_step(model: Any) -> Exported:
     _use_mk_interfaces(model)
     variants = settle_rotations(model)
     _widen_buffers(model)
-    mode = FakeTensorMode(allow_non_fake_inputs=True)
-    trace = Trace({id(module): name for name, module in model.named_modules()})
-    n, r = (torch.export.Dim(name, min=1, max=LARGEST_STEP) for name in ("n", "r"))
-    with mode:
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
         _fake_parameters(model)
-        # Sizes that differ from each other and from 0 and 1, which torch.export would take for constants.
-        example = tuple(torch.zeros(size, dtype=torch.int64) for size in (6, 6, 6, 3))
-    try:
-        with torch.no_grad(), tracing(trace), _quiet(), _no_stack_traces():
-            program = torch.export.export(
-                Step(model, trace), example, strict=False, dynamic_shapes=({0: n}, {0: n}, {0: n}, {0: r})
-            )
-            if any(_mutates(node) for node in program.graph.nodes):
-                program = program.run_decompositions({})
-    except ImportModelError:
-        raise
-    except Exception as error:
-        reason = str(error).strip().splitlines() or [""]
-        raise ImportModelError(
-            f"{_failing_module(error, trace) or type(model).__name__}: cannot be exported with a variable number of "
-            f"tokens: {type(error).__name__}: {reason[0]}"
-        ) from error
-    if not trace.found:
-        raise ImportModelError(
-            f"{type(model).__name__} has no attention that goes through the attention interface"
-        )
+    text = model.config.get_text_config()
+    program, trace = _trace(model, mode, getattr(text, "max_position_embeddings", None) or 0)
     program = replace_operators(program)
     simplify(program)
+    join_assignments(program)
+    fill_places(program, _logits(program)[-1])
+    write_out_attention(program)
+    lengths = Lengths(program, getattr(text, "pad_token_id", None))
+    replace_own_attention(program, lengths, trace, text)
+    place_positions(program, lengths)
+    if not trace.found:
+        raise ImportModelError(f"{type(model).__name__} has no attention that mk can see a cache for")
     vocab_size = check_ragged(program)
     return Exported(program, trace, tied, shapes, vocab_size, variants)
+
+
+def _trace(model: Any, mode: FakeTensorMode, longest: int) -> tuple[torch.export.ExportedProgram, Trace]:
+    """The program of a step, by HF's attention interface, or by the model's own eager code if that needs its masks."""
+    paths = {id(module): name for name, module in model.named_modules()}
+    trace = Trace(paths)
+    try:
+        return trace_step(model, trace, mode, longest), trace
+    except MaskUsed as error:
+        try:
+            with quiet():
+                model.set_attn_implementation("eager")
+        except ValueError:
+            raise error from None
+    trace = Trace(paths)
+    return trace_step(model, trace, mode, longest), trace
+
+
+def _logits(program: torch.export.ExportedProgram) -> Any:
+    """The shape of the step's result."""
+    (result,) = next(node for node in program.graph.nodes if node.op == "output").args[0]
+    return result.meta["val"].shape
 
 
 def _name_parameters(model: Any) -> tuple[dict[str, str], dict[str, tuple[int, ...]]]:
@@ -151,54 +127,7 @@ def _use_mk_interfaces(model: Any) -> None:
     name = type(model).__name__
     if not hasattr(model, "set_attn_implementation"):
         raise ImportModelError(f"{name} is not a Hugging Face causal language model")
-    with _quiet():
+    with quiet(), contextlib.suppress(ValueError):  # of a class whose code for attention is its own
         model.set_attn_implementation(INTERFACE)
+    with quiet():
         use_mk_experts(model)
-    if model.config._attn_implementation != INTERFACE:
-        raise ImportModelError(
-            f"{name} has its own attention code instead of the attention interface; mk cannot see its cache"
-        )
-
-
-def _failing_module(error: BaseException, trace: Trace) -> str:
-    """The path of the innermost module whose code the exception came through, "" if there is none."""
-    path = ""
-    for frame, _ in traceback.walk_tb(error.__traceback__):
-        path = trace.paths.get(id(frame.f_locals.get("self"))) or path
-    return path
-
-
-def _mutates(node: torch.fx.Node) -> bool:
-    schema = getattr(node.target, "_schema", None)
-    return schema is not None and any(
-        a.alias_info is not None and a.alias_info.is_write for a in schema.arguments
-    )
-
-
-@contextlib.contextmanager
-def _no_stack_traces() -> Iterator[None]:
-    """Nodes need only the path of their module; a Python stack for each of them takes a tenth of the export."""
-    config = torch.fx.config
-    before, config.do_not_emit_stack_traces = config.do_not_emit_stack_traces, True
-    try:
-        yield
-    finally:
-        config.do_not_emit_stack_traces = before
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    # What goes wrong is told by the exception; torch would print the whole graph first.
-    from transformers.utils import logging as transformers_logging
-
-    torch_logger = logging.getLogger("torch")
-    torch_level, level = torch_logger.level, transformers_logging.get_verbosity()
-    torch_logger.setLevel(logging.CRITICAL)
-    transformers_logging.set_verbosity_error()
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        transformers_logging.set_verbosity(level)
-        torch_logger.setLevel(torch_level)

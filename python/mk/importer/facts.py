@@ -53,6 +53,13 @@ def _token_ids(name: str, value: Any, vocab_size: int) -> tuple[int, ...]:
     return tuple(one for one in ids if 0 <= one < vocab_size)
 
 
+def _as_stored(value: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """A copy; integers and booleans as the float32 that holds them exactly, where it does."""
+    if value.dtype.kind in "iub" and (not value.size or np.abs(value.astype(np.float64)).max() <= 1 << 24):
+        return value.astype(np.float32)
+    return value.copy()
+
+
 def constant_values(exported: Exported) -> dict[str, np.ndarray[Any, Any]]:
     """The values of all buffers and constant tensors that are arguments of the step, by `mk.name`; see ImportedModel.
 
@@ -70,7 +77,7 @@ def constant_values(exported: Exported) -> dict[str, np.ndarray[Any, Any]]:
             value = values.get(spec.target)
             if not isinstance(value, torch.Tensor) or isinstance(value, FakeTensor) or value.is_meta:
                 raise ImportModelError(f"{strip_prefix(spec.target)}: the value of this buffer is not known")
-            result[strip_prefix(spec.target)] = tensor_array(value).copy()
+            result[strip_prefix(spec.target)] = _as_stored(tensor_array(value))
     for name, values_by_limit in exported.variants.items():
         for limit, value in values_by_limit.items():
             result[f"{name}{BEYOND}{limit}"] = tensor_array(value).copy()

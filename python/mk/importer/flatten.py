@@ -16,7 +16,7 @@ from torch.export.graph_signature import InputKind, InputSpec, TensorArgument
 
 from mk.errors import ImportModelError
 from mk.importer.paths import module_path
-from mk.importer.row_axes import RowAxes
+from mk.importer.row_axes import RowAxes, rows_of
 
 _aten = torch.ops.aten
 POSITIONS = ("arange.default", "arange.start", "arange.start_step")
@@ -151,6 +151,8 @@ def _use_positions(
         if node.op != "call_function" or not isinstance(node.meta.get("val"), torch.Tensor):
             continue
         name = str(node.target).removeprefix("aten.")
+        if name in POSITIONS and rows_of(axes[node]) and axes[node] != [[length]]:
+            raise _refuse(node, "numbers the entries of the batch")
         if name in POSITIONS and axes[node] == [[length]]:
             start, step = _range_of(node)
             if (start, step) != (0, 1):

@@ -12,8 +12,12 @@ from mk.errors import ImportModelError
 LARGEST_PROBE = 1 << 22  # positions: a few milliseconds each
 
 
-class MaskUsed(AttributeError):
+class MaskAttribute(AttributeError):
     """A model computes with a mask outside of the attention interface, which only then knows what it means."""
+
+
+class MaskUsed(ImportModelError):
+    """The same for the user: the attention interface cannot say what a mask means."""
 
 
 class MaskRule:
@@ -26,7 +30,9 @@ class MaskRule:
         self._window: int | None = None
 
     def __getattr__(self, name: str) -> Any:
-        raise MaskUsed("the model computes with its attention mask instead of handing it to the attention")
+        raise MaskAttribute(
+            "the model computes with its attention mask instead of handing it to the attention"
+        )
 
     def __getitem__(self, index: Any) -> Any:
         return self.__getattr__("__getitem__")
@@ -49,9 +55,7 @@ class MaskRule:
 
         allowed = self._allowed
         if allowed is None:
-            raise ImportModelError(
-                f"{where}: is given a padding mask of the model's own; mk cannot compile it"
-            )
+            raise MaskUsed(f"{where}: is given a padding mask of the model's own; mk cannot compile it")
 
         with _disable_current_modes():  # the answers are facts about the model, not operators of its graph
             first, zero = torch.arange(self._limit), torch.zeros((), dtype=torch.int64)
@@ -91,11 +95,12 @@ def mask_rule(
 
     if attention_mask is not None:
         return MaskRule(None, 0)
-    return MaskRule(mask_function or causal_mask_function, _probe_limit(config))
+    return MaskRule(mask_function or causal_mask_function, probe_limit(config))
 
 
-def _probe_limit(config: Any) -> int:
-    """Positions that are asked about: beyond any window or chunk, to see that there is one, and all that the model has.
+def probe_limit(config: Any, most: int | None = None) -> int:
+    """Positions that are asked about: beyond any window or chunk, to see that there is one, and all that the model has,
+    of these at most `most`.
 
     What begins only behind the last position of the model is as good as nothing.
     """
@@ -104,5 +109,5 @@ def _probe_limit(config: Any) -> int:
         if isinstance(size, int) and ("window" in name or "chunk" in name):
             sizes.append(2 * size + 8)
         elif isinstance(size, int) and name == "max_position_embeddings":
-            sizes.append(size)
+            sizes.append(min(size, most or size))
     return min(max(sizes), LARGEST_PROBE)

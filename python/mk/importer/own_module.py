@@ -16,6 +16,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from mk.errors import ImportModelError
 from mk.importer import export as step_export
+from mk.importer import step
 from mk.importer.attention import Trace
 from mk.importer.flatten import add_inputs, flatten, put_rows_first
 from mk.importer.module_inputs import Input, example_size, read_inputs, result_dtypes
@@ -42,7 +43,7 @@ class _Call(torch.nn.Module):
         for (first, axis), *others in self._equal:
             for other, place in others:
                 torch._check(inputs[first].shape[axis] == inputs[other].shape[place])
-        with step_export._NoGradOperators():
+        with step._NoGradOperators():
             return self.model(*inputs)
 
 
@@ -131,18 +132,18 @@ def _export(
     try:
         with (
             torch.no_grad(),
-            step_export._quiet(),
-            step_export._no_stack_traces(),
+            step.quiet(),
+            step._no_stack_traces(),
             shape_config.patch(backed_size_oblivious=True),  # sizes of 1 are sizes like others
         ):
             program = torch.export.export(wrapped, example, strict=False, dynamic_shapes=(specs,))
-            if any(step_export._mutates(node) for node in program.graph.nodes):
+            if any(step._mutates(node) for node in program.graph.nodes):
                 program = program.run_decompositions({})
     except ImportModelError:
         raise
     except Exception as error:
         reason = " ".join((str(error).strip() or type(error).__name__).splitlines()[:3])
-        where = step_export._failing_module(error, trace) or type(module).__name__
+        where = step._failing_module(error, trace) or type(module).__name__
         raise ImportModelError(f"{where}: cannot be exported: {type(error).__name__}: {reason}") from error
     return program, program.call_spec.out_spec
 

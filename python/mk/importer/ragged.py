@@ -3,7 +3,8 @@
 """Checks that an exported step keeps its tokens apart.
 
 The N tokens of a step belong to many sequences. Only the attention operator knows which; any other operator that
-relates tokens to each other, or counts them, would be right for one sequence and silently wrong for several.
+relates tokens to each other, or counts them, would be right for one sequence and silently wrong for several. So each
+operator is one that is known to compute the numbers of a token from those of the same token, or it is refused.
 """
 
 from __future__ import annotations
@@ -13,14 +14,16 @@ from typing import Any
 import torch
 
 from mk.errors import ImportModelError
+from mk.importer.apart import counts_tokens, keeps_apart
+from mk.importer.lengths import symbol_of, token_axes
 from mk.importer.paths import module_path
 
+_aten = torch.ops.aten
 _COUNTERS = frozenset(
     {
-        torch.ops.aten.arange.default,
-        torch.ops.aten.arange.start,
-        torch.ops.aten.arange.start_step,
-        torch.ops.aten.cumsum.default,
+        _aten.arange.default,
+        _aten.arange.start,
+        _aten.arange.start_step,
     }
 )
 
@@ -31,27 +34,14 @@ def check_ragged(program: torch.export.ExportedProgram) -> int:
     Raises ImportModelError, naming the module path, if tokens meet outside of the attention, if the model numbers its
     tokens itself, or if the logits are not one row per entry of `rows`.
     """
-    inputs = {node.name: node for node in program.graph.nodes if node.op == "placeholder"}
-    tokens, rows = (
-        next(iter(inputs[name].meta["val"].shape[0].node.expr.free_symbols)) for name in ("tokens", "rows")
-    )
+    tokens, rows = symbol_of(program, "tokens"), symbol_of(program, "rows")
     for node in program.graph.nodes:
-        if node.op != "call_function":
-            continue
-        ragged = [axis for axis, size in enumerate(_shape(node)) if tokens in _symbols(size)]
-        where = module_path(node) or "the model"
-        if len(ragged) > 1:
-            raise ImportModelError(
-                f"{where}: {node.target} relates tokens to each other outside of the attention "
-                "interface; mk cannot see its cache"
-            )
-        if ragged and (node.target in _COUNTERS):
-            raise ImportModelError(
-                f"{where}: {node.target} numbers the tokens itself instead of using position_ids"
-            )
+        if node.op == "call_function":
+            _check_operator(node, tokens)
     output = next(node for node in program.graph.nodes if node.op == "output").args[0][0]
-    shape = _shape(output)
-    if len(shape) != 2 or _symbols(shape[0]) != {rows} or not isinstance(shape[1], int):
+    value = output.meta.get("val")
+    shape = tuple(value.shape) if isinstance(value, torch.Tensor) else ()
+    if len(shape) != 2 or token_axes(output, rows) != [0] or not isinstance(shape[1], int):
         raise ImportModelError(
             f"the logits have the shape {list(shape)} instead of [rows, vocabulary]; does the model "
             "support logits_to_keep?"
@@ -59,10 +49,24 @@ def check_ragged(program: torch.export.ExportedProgram) -> int:
     return int(shape[1])
 
 
-def _shape(node: Any) -> tuple[Any, ...]:
-    value = node.meta.get("val")
-    return tuple(value.shape) if isinstance(value, torch.Tensor) else ()
-
-
-def _symbols(size: Any) -> set[Any]:
-    return set(size.node.expr.free_symbols) if isinstance(size, torch.SymInt) else set()
+def _check_operator(node: torch.fx.Node, tokens: Any) -> None:
+    where = module_path(node) or "the model"
+    axes = token_axes(node, tokens)
+    if len(axes) > 1:
+        raise ImportModelError(
+            f"{where}: {node.target} relates tokens to each other outside of the attention "
+            "interface; mk cannot see its cache"
+        )
+    if axes and node.target in _COUNTERS:
+        raise ImportModelError(
+            f"{where}: {node.target} numbers the tokens itself instead of using position_ids"
+        )
+    if counts_tokens(node, tokens):
+        raise ImportModelError(f"{where}: {node.target} computes with the number of tokens of a step")
+    ragged = [one for one in node.all_input_nodes if token_axes(one, tokens)]
+    if not ragged or keeps_apart(node, tokens):
+        return
+    raise ImportModelError(
+        f"{where}: {node.target} mixes tokens, or mk does not know that it keeps them apart; only attention may mix "
+        "them"
+    )

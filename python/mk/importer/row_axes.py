@@ -23,6 +23,12 @@ Atom = Any  # a sympy symbol of rows, or an int greater than one
 Dims = list[list[Atom]]
 
 
+# They take sizes, and mean the same of each row whatever these are.
+_SIZED = frozenset(
+    ("view", "reshape", "_unsafe_view", "unflatten", "expand", "slice", "arange", "zeros", "ones", "sym_size")
+)
+
+
 class Mixes(Exception):
     """An operator does not keep rows apart; the message says why, without the place."""
 
@@ -67,23 +73,26 @@ class RowAxes:
                 return  # a size
             found = self._apply(node)
             self._dims[node] = found
-            if isinstance(value, torch.Tensor):
-                self._check(node, found, value)
+            pairs = [(found, value)] if isinstance(value, torch.Tensor) else zip(found, value, strict=True)
+            for dims, one in pairs:
+                self._check(dims, one)
 
     def _apply(self, node: torch.fx.Node) -> Any:
         name = str(node.target).removeprefix("aten.").partition(".")[0]
         if name == "<built-in function getitem>":
             return self._dims[node.args[0]][node.args[1]]
+        if self._sizes_in(node) and name not in _SIZED:
+            raise Mixes("it computes with the number of rows")
         if rule := self._rules.get(name):
             return rule(self, node)
         if torch.Tag.pointwise in getattr(node.target, "tags", ()):
             return self._pointwise(node)
         tensors = [dims for dims in map(self._dims.get, node.all_input_nodes) if dims is not None]
-        if any(rows_of(dims) for dims in tensors) or self._sizes_in(node):
+        if any(rows_of(dims) for dims in tensors):
             raise Mixes("it is not known to keep rows apart")
         return self._columns(node)
 
-    def _check(self, node: torch.fx.Node, dims: Dims, value: torch.Tensor) -> None:
+    def _check(self, dims: Dims, value: torch.Tensor) -> None:
         rows = rows_of(dims)
         if len(set(rows)) < len(rows):
             raise Mixes("it relates rows to each other")
@@ -115,8 +124,6 @@ class RowAxes:
         return [[self.atoms(size) for size in one.shape] for one in value]
 
     def _pointwise(self, node: torch.fx.Node) -> Dims:
-        if self._sizes_in(node):
-            raise Mixes("it computes with the number of rows")
         rank = node.meta["val"].ndim
         result: Dims = [[] for _ in range(rank)]
         for operand in node.all_input_nodes:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import torch
 
+from mk.importer.edit import Editor
+
 _aten = torch.ops.aten
 _CASTS = frozenset(
     {
@@ -21,6 +23,7 @@ _CASTS = frozenset(
         _aten.type_as.default,
     }
 )
+_ASSERTIONS = frozenset({_aten._assert_tensor_metadata.default, _aten._assert_scalar.default})
 _IDENTITIES = frozenset(
     {
         _aten.contiguous.default,
@@ -37,7 +40,7 @@ def simplify(program: torch.export.ExportedProgram) -> None:
     """Edits the program's graph in place; run it on graphs without writes to arguments (a copy is then an identity)."""
     graph = program.graph
     for node in list(graph.nodes):
-        if node.target is _aten._assert_tensor_metadata.default:
+        if node.target in _ASSERTIONS:
             graph.erase_node(node)
         elif _is_identity(node):
             source = node.args[0]
@@ -47,6 +50,8 @@ def simplify(program: torch.export.ExportedProgram) -> None:
                 if output.arg.name == node.name:
                     output.arg.name = source.name
     _replace_scalars(program)
+    _replace_indices(program)
+    _replace_products(program)
     graph.eliminate_dead_code()
 
 
@@ -63,6 +68,51 @@ def _replace_scalars(program: torch.export.ExportedProgram) -> None:
             user.replace_input_with(node, value.item())
         graph.erase_node(node)
         program.graph_signature.input_specs.remove(spec)
+
+
+def _replace_indices(program: torch.export.ExportedProgram) -> None:
+    """Columns that are chosen by a constant list of neighbouring numbers are a slice."""
+    for node in list(program.graph.nodes):
+        if node.target is not _aten.index.Tensor:
+            continue
+        source, indices = node.args
+        assert isinstance(source, torch.fx.Node) and isinstance(indices, list | tuple)
+        given = [(axis, index) for axis, index in enumerate(indices) if isinstance(index, torch.fx.Node)]
+        if len(given) != 1:
+            continue
+        axis, index = given[0]
+        columns = _constant(program, index)
+        size = source.meta["val"].shape[axis]
+        if columns is None or columns.ndim != 1 or columns.is_floating_point() or not isinstance(size, int):
+            continue
+        first = int(columns[0]) % size
+        if columns.dtype is torch.bool or not torch.equal(
+            columns % size, torch.arange(first, first + len(columns))
+        ):
+            continue
+        edit = Editor(program, node)
+        edit.replace(edit.call(_aten.slice.Tensor, source, axis, first, first + len(columns)), program)
+
+
+def _replace_products(program: torch.export.ExportedProgram) -> None:
+    """A product with a transposed parameter is linear."""
+    for node in list(program.graph.nodes):
+        if node.target is not _aten.matmul.default:
+            continue
+        rows, matrix = node.args
+        assert isinstance(rows, torch.fx.Node) and isinstance(matrix, torch.fx.Node)
+        turned = matrix.target in (_aten.t.default, _aten.numpy_T.default)
+        turned = turned or (matrix.target is _aten.permute.default and matrix.args[1] == [1, 0])
+        if turned and matrix.args[0].op == "placeholder" and rows.meta["val"].ndim > 1:
+            edit = Editor(program, node)
+            edit.replace(edit.call(_aten.linear.default, rows, matrix.args[0]), program)
+
+
+def _constant(program: torch.export.ExportedProgram, node: torch.fx.Node) -> torch.Tensor | None:
+    for spec in program.graph_signature.input_specs:
+        if spec.arg.name == node.name and spec.kind.name == "CONSTANT_TENSOR":
+            return program.constants.get(spec.target or "")
+    return None
 
 
 def _is_identity(node: torch.fx.Node) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 
 from mk.errors import MkError
 from mk.interpret.cache import Array, Cache
+from mk.interpret.generic import generic
 from mk.interpret.sampling import draw
 from mk.interpret.step import Step
 from mk.ir import Block, Operation, Value
@@ -230,6 +231,11 @@ def _elementwise(step: Step, op: Operation, operands: list[Any], above: Environm
 
 
 MEANINGS.update(dict.fromkeys(ELEMENTWISE, _elementwise))
+
+
+@meaning("mk.generic")
+def generic_rows(step: Step, op: Operation, operands: list[Any], above: Environment) -> Sequence[Runtime]:
+    return [generic(op, operands)]
 
 
 @meaning("mk.kv_cache")

@@ -235,6 +235,8 @@ def _check_weights(manifest: Manifest, arrays: Mapping[str, np.ndarray[Any, Any]
 
 
 def _is_view(view: View) -> bool:
+    if view.get("flat"):
+        return all(size > 0 for size in view["shape"])
     rows = row_numbers(view)
     last = view["shape"][1 if view["transposed"] else 0]
     return len(view["shape"]) in (1, 2) and rows.size > 0 and rows.min() >= 0 and int(rows.max()) < last

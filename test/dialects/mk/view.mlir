@@ -27,5 +27,5 @@ func.func private @f() attributes {v = #mk.view<shape = [96, 64], offset = 17, s
 
 // -----
 
-// expected-error @+1 {{expected shape, transposed, offset, sizes, strides or plus, found minus}}
+// expected-error @+1 {{expected shape, transposed, offset, sizes, strides, plus or flat, found minus}}
 func.func private @f() attributes {v = #mk.view<shape = [96, 64], minus = 1.0>}

@@ -1,4 +1,4 @@
-// Tests that a linear keeps its bias as a sum, and that an operand which is no rows of the right width is refused.
+// Tests that a linear keeps its bias as a sum, and that an operand that makes other rows than torch says is refused.
 // RUN: mk-opt --allow-unregistered-dialect --convert-torch-to-mk=weight-type=bf16 %s | FileCheck %s
 // RUN: sed 's/(%%x, %%w, %%b) : (!x/(%%w, %%w, %%b) : (!w/' %s | not mk-opt --allow-unregistered-dialect --convert-torch-to-mk=weight-type=f32 2>&1 | FileCheck %s --check-prefix=ERROR
 !i = !torch.vtensor<[?],si64>
@@ -11,7 +11,7 @@
 // CHECK-NEXT: %[[B:.*]] = mk.weight @fc.bias : tensor<4xf32>
 // CHECK-NEXT: %[[SUM:.*]] = mk.add %[[Y]], %[[B]]
 // CHECK-NEXT: mk.select_rows %[[SUM]]
-// ERROR: 'torch.aten.linear' at model.fc: no conversion to mk: the operand must be rows of 4 columns
+// ERROR: 'torch.aten.linear' at model.fc: no conversion to mk: its result [?,4] f32 does not follow from its operands
 // ERROR-SAME: (operand 0 is [4,4] f32, a matrix of weights
 func.func @step(%table: !table {mk.kind = "parameter", mk.name = "embed"},
     %w: !w {mk.kind = "parameter", mk.name = "fc.weight"}, %b: !torch.vtensor<[4],f32> {mk.kind = "parameter", mk.name = "fc.bias"},
