@@ -314,6 +314,12 @@ FailureOr<SmallVector<Value>> ConvertTorchToMk::readResults(func::FuncOp step,
   SmallVector<Value> results;
   for (auto [index, operand] : llvm::enumerate(terminator->getOperands())) {
     Meaning meaning = conversion.get(operand);
+    if (isModule && !isRowsLike(meaning)) // a piece of a pattern, or a product that waits for one
+      if (std::optional<Meaning> computed = realize(conversion, meaning, terminator->getLoc()))
+        meaning = *computed;
+    if (isModule && isRowsLike(meaning) && !isRowMajor(meaning.view.axes))
+      if (std::optional<Meaning> copy = copyPlain(conversion, meaning, terminator->getLoc()))
+        meaning = *copy;
     Value rows = conversion.getPlainRows(meaning, terminator->getLoc());
     Value domain = isModule ? Value() : conversion.getInput("rows");
     if (!rows || meaning.view.domain != domain || (!isModule && meaning.view.axes.size() != 2)) {

@@ -153,5 +153,6 @@ void mk::addViewRules(Rules &rules) {
        {"torch.aten.contiguous", "torch.aten.clone", "torch.aten.detach", "torch.aten.alias"})
     rules.add(name, 1, identity);
   rules.add("torch.aten.expand", 1, expand);
+  rules.add("torch.aten.expand_as", 1, expand);
   rules.add("torch.aten.select.int", 3, select);
 }

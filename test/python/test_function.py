@@ -167,6 +167,23 @@ def test_an_own_transformer(causal: bool) -> None:
         assert check(f, module, tokens(2, 9)) > 1e-3
 
 
+def test_a_table_of_positions_bounds_the_length() -> None:
+    class Table(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table = nn.Parameter(torch.zeros(20, 16))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.tanh(x + self.table[: x.shape[1]])
+
+    module = randomize(Table())
+    with compiled(module, (rows(2, 5, 16),), ({0: Dim.AUTO, 1: Dim.AUTO},)) as f:
+        for length in (5, 1, 20):
+            assert check(f, module, rows(3, length, 16)) < 1e-5
+        with pytest.raises(mk.InputError, match=r"a length of 21; expected 1 \.\. 20"):
+            f(rows(1, 21, 16))
+
+
 def test_results_in_another_order_of_dimensions() -> None:
     class Turned(nn.Module):
         def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:

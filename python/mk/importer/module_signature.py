@@ -56,7 +56,10 @@ def describe(
         tuple(ports),
         tuple(results),
         _structure(tree),
-        {label: _limits(program, symbol, label, inputs, nodes, asked) for symbol, label in labels.items()},
+        {
+            label: _limits(program, axes, symbol, label, inputs, nodes, asked)
+            for symbol, label in labels.items()
+        },
         bool(calls),
         any(not call.causal for call in calls),
     )
@@ -70,6 +73,7 @@ def _labelled(dims: Sequence[Sequence[Any]], labels: Mapping[Any, str]) -> tuple
 
 def _limits(
     program: torch.export.ExportedProgram,
+    axes: RowAxes,
     symbol: Any,
     label: str,
     inputs: Sequence[Input],
@@ -78,7 +82,7 @@ def _limits(
 ) -> Dim:
     """The sizes that the user allows, and for which the module is what was exported."""
     found = program.range_constraints.get(symbol)
-    low, high = 1, 1 << 31
+    low, high = 1, axes.most.get(symbol, 1 << 31)
     if found is not None:
         low = max(low, int(found.lower) if found.lower.is_Integer else 1)
         high = min(high, int(found.upper) if found.upper.is_Integer else high)
@@ -93,6 +97,10 @@ def _limits(
     shapes = nodes[0].meta["val"].fake_mode.shape_env
     for guard in shapes.guards:
         expr = shapes.simplify(guard.expr)
+        for least in expr.find(
+            lambda part: type(part).__name__ == "Min"
+        ):  # rows of a table, see RowAxes.most
+            expr = expr.subs(least, symbol) if least.free_symbols == {symbol} else expr
         if symbol not in expr.free_symbols:
             continue
         own = guard.expr in asked or sympy.Not(guard.expr) in asked

@@ -46,6 +46,7 @@ class RowAxes:
 
         self._rules = RULES
         self.symbols = frozenset(symbols)
+        self.most: dict[Any, int] = {}  # the largest size that an operator works for
         self._dims: dict[torch.fx.Node, Any] = {}
         for node in program.graph.nodes:
             try:
@@ -103,6 +104,10 @@ class RowAxes:
     def atoms(self, size: Any, split: list[Atom] | None = None) -> Any:
         """The atoms of a size; with `split`, only whether these multiply to it (None if not)."""
         expr = integer(size.node.expr) if isinstance(size, torch.SymInt) else int(size)
+        if type(expr).__name__ == "Min":  # rows of a table, which must have that many
+            (most,) = (arg for arg in expr.args if arg.is_Integer)
+            (expr,) = (arg for arg in expr.args if not arg.is_Integer)
+            self.most[expr] = min(int(most), self.most.get(expr, int(most)))
         if split is not None:
             product = math.prod(split)
             return split if product == expr else None
