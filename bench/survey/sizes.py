@@ -104,6 +104,11 @@ OWN: dict[str, dict[str, Any]] = {
     "Mamba2Config": {"num_heads": 8, "head_dim": 16},
     "ReformerConfig": {"axial_pos_embds_dim": (32, 32), "axial_pos_shape": (16, 16)},
     "Lfm2Config": {"layer_types": ["conv", "full_attention"]},
+    "JambaConfig": {"attn_layer_period": 2, "attn_layer_offset": 1},
+    "GraniteMoeHybridConfig": {"layer_types": ["mamba", "attention"]},
+    "Ministral3Config": {
+        "rope_parameters": {**ROPE, "original_max_position_embeddings": 16, "llama_4_scaling_beta": 0.1}
+    },
     "XLMConfig": {"causal": True},
     "XLNetConfig": {"attn_type": "uni"},
     "XmodConfig": {"languages": ["en_XX"], "default_language": "en_XX"},

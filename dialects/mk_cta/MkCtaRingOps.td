@@ -12,16 +12,18 @@ include "mlir/IR/EnumAttr.td"
 /// the end of a step and flagged words.
 def MkCta_RingWait : I32EnumAttr<"RingWait", "what a warp waits for in its own CTA", [
     I32EnumAttrCase<"full", 3>, I32EnumAttrCase<"empty", 4>, I32EnumAttrCase<"landed", 5>,
-    I32EnumAttrCase<"begun", 6>, I32EnumAttrCase<"passed", 7>]> {
+    I32EnumAttrCase<"begun", 6>, I32EnumAttrCase<"passed", 7>, I32EnumAttrCase<"left", 8>]> {
   let cppNamespace = "::mlir::mk_cta";
   let description = [{
     * `full`: consumers, for the bytes of a slot;
     * `empty`: the loader, for the consumers to give a slot back;
     * `landed`: the loader, for its own copies;
     * `begun`: the loader, for the consumers to begin a step;
-    * `passed`: the consumers, for the loader to have read what a step was asked to do.
+    * `passed`: the consumers, for the loader to have read what a step was asked to do;
+    * `left`: the loader, when it has brought everything, for the consumers to leave.
 
-    The loader waits twice as long as the context says before it gives up: mostly it waits because the consumers
+    The consumers look at no clock while they wait for a slot, which costs a step 1 to 2 %: until they leave, the
+    loader always is in a wait that does. It waits twice as long as the context says before it gives up: mostly it waits because the consumers
     do, and what these wait for says more.
   }];
 }
@@ -49,7 +51,7 @@ def MkCta_RingAwaitOp : MkCta_Op<"ring_await", [MemoryEffects<[MemRead, MemWrite
     the wait is overdue, and gives false. Completion of a phase has acquire semantics at the scope of the CTA: the
     consumers see the bytes that were copied, and the loader may overwrite what the consumers have read.
 
-    Only a first look in vain leads to a clock. A wait is overdue when it has taken longer than the context's
+    Only a first look in vain leads to a clock, and none of `full`: the loader has it. A wait is overdue when it has taken longer than the context's
     `stall_ns`, or the double of it for the loader (see `RingWait`). Then the CTA's word `overdue` is set, and who sets
     it writes the worker's line of the stall block: instruction `number`, the event that stands for `what`, and the slot.
     A consumer that got false goes on with bytes that are worth nothing, up to the next poll, where the CTA leaves.

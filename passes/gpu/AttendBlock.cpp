@@ -18,48 +18,55 @@ Softmax Softmax::of(ValueRange values) {
 }
 
 AttendBlock::AttendBlock(GpuBuilder &b, const AttendItems &items, const SharedLayout &layout,
-                         Value thread, ArrayRef<RingPlace> places)
-    : b(b), items(items), warp(b.div(thread, 32)), lane(b.rem(thread, 32)), g(b.div(lane, 4)),
-      t(b.rem(lane, 4)), ring(layout.slots(b)) {
+                         Value thread, ArrayRef<RingPlace> places, Value first)
+    : b(b), items(items), warp(b.rem(b.div(thread, 32), AttendItems::kTeam)),
+      lane(b.rem(thread, 32)), g(b.div(lane, 4)), t(b.rem(lane, 4)), ring(layout.slots(b)),
+      first(first) {
   for (RingPlace place : places)
     slots.push_back(b.toIndex(place.slot));
   chunks =
       b.shared(layout.ring, {layout.stages, kSlotBytes / 16}, VectorType::get({4}, b.getI32Type()));
 }
 
-Softmax AttendBlock::nothing() {
+Softmax AttendBlock::nothing(GpuBuilder &b, const AttendItems &items) {
   Type f32 = b.getF32Type();
   Value zero = b.constant(f32, 0.0);
   return {b.constant(f32, -1e30), zero, SmallVector<Value>(items.headDim / 4, zero)};
 }
 
-Value AttendBlock::slotOf(bool values) {
-  if (items.oneSlot())
-    return slots[0];
-  int64_t first = values ? items.slotsOfKeys() : 0;
-  Value result = slots[first];
-  for (int64_t s = 1; s < items.slotsOfKeys(); ++s) {
-    Value before = b.less(warp, b.index(s * items.rowsPerSlot() / 8));
-    result = b.select(before, result, slots[first + s]);
-  }
-  return result;
-}
-
-Value AttendBlock::placeOf(bool values, Value position, Value chunk) {
-  // Blocks begin at a multiple of eight, as the warp's positions do.
-  Value row = b.add(b.rem(b.mul(warp, 8), items.rowsPerSlot()), b.rem(position, 8));
+SmallVector<Value> AttendBlock::find(bool values, Value row, Value chunk) {
+  int64_t number = values && !items.oneSlot() ? items.slotsOfKeys() : 0,
+          warps = items.rowsPerSlot() / AttendItems::kPerWarp; // with rows in one slot
+  Value slot = slots[number];
+  for (int64_t s = 1; s < items.slotsOfKeys(); ++s)
+    slot = b.select(b.less(warp, b.index(s * warps)), slot, slots[number + s]);
+  // The warp's rows begin at a multiple of the eight whose chunks are exchanged among them.
+  Value swapped = items.pool.chunkOf(row, chunk);
+  row = b.add(row, b.mul(b.rem(warp, warps), AttendItems::kPerWarp));
   if (values && items.oneSlot())
     row = b.add(row, AttendItems::kBlock);
-  return b.add(b.mul(row, items.pool.rowBytes() / 16), items.pool.chunkOf(position, chunk));
+  return {slot, b.add(b.mul(row, items.pool.rowBytes() / 16), swapped)};
 }
 
 void AttendBlock::replace(Value position, Value chunk, Value key, Value value) {
-  b.write(key, chunks, {slotOf(false), placeOf(false, position, chunk)});
-  b.write(value, chunks, {slotOf(true), placeOf(true, position, chunk)});
+  Value row = b.sub(position, first);
+  b.write(key, chunks, find(false, row, chunk));
+  b.write(value, chunks, find(true, row, chunk));
 }
 
-Softmax AttendBlock::add(const Softmax &before, Value first, Value begin, Value end,
-                         ArrayRef<Value> query, function_ref<Value(Value)> scoreOf) {
+void AttendBlock::clear(Value from, Value to) {
+  int64_t perRow = items.pool.rowBytes() / 16;
+  auto words = VectorType::get({4}, b.getI32Type());
+  Value zero = b.create<arith::ConstantOp>(b.getZeroAttr(words));
+  b.loop(b.add(b.mul(from, perRow), lane), b.mul(to, perRow), b.index(32), [&](Value chunk) {
+    b.write(zero, chunks, find(true, b.div(chunk, perRow), b.rem(chunk, perRow)));
+  });
+}
+
+Softmax AttendBlock::add(const Softmax &before, Value begin, Value end, ArrayRef<Value> query,
+                         function_ref<Value(Value)> scoreOf) {
+  // Tiles of eight positions; and how many products go side by side, each a chain of its own.
+  constexpr int64_t kTiles = AttendItems::kPerWarp / 8, kAtOnce = 4;
   Type f32 = b.getF32Type(), i32 = b.getI32Type();
   VectorType four = VectorType::get({4}, f32), words = VectorType::get({4}, i32);
   Value none = b.integer(0), zero = b.constant(f32, 0.0), lowest = b.constant(f32, -1e30);
@@ -68,55 +75,59 @@ Softmax AttendBlock::add(const Softmax &before, Value first, Value begin, Value 
     return b.create<mk_cta::MmaOp>(four, a, weights, acc);
   };
 
-  // Chunk t + 4 j of the row of position g: the order of the columns is that of the query.
-  Value scores = b.create<arith::ConstantOp>(b.getZeroAttr(four));
-  Value slot = slotOf(false), mine = b.add(first, g);
-  for (int64_t j = 0; j < items.headDim / 32; ++j) {
-    Value place = placeOf(false, mine, b.add(t, 4 * j));
-    Value keys = b.create<mk_cta::FragmentOp>(words, ring, slot, place);
-    for (int64_t k = 0; k < 4; k += 2)
-      scores = product(query[4 * j + k], query[4 * j + k + 1], b.element(keys, k),
-                       b.element(keys, k + 1), scores);
-  }
-
-  // This thread has the scores of positions 2 t and 2 t + 1.
-  std::array<Value, 2> exists, score;
-  for (int64_t i = 0; i < 2; ++i) {
-    Value position = b.add(b.add(first, b.mul(t, 2)), i);
-    exists[i] = b.less(position, end);
-    if (begin)
-      exists[i] = b.both(exists[i], b.less(begin, b.add(position, 1)));
-    score[i] = b.select(exists[i], scoreOf(b.element(scores, i)), lowest);
-  }
-  Value top =
-      b.reduceLanes(b.fmax(score[0], score[1]), 4, [&](Value x, Value y) { return b.fmax(x, y); });
-  top = b.fmax(before.top, top);
-  Value keep = b.fastExp(b.fsub(before.top, top));
-  auto weigh = [&](int64_t i) {
-    return b.select(exists[i], b.fastExp(b.fsub(score[i], top)), zero);
-  };
-  Value pair = b.packPair(weigh(0), weigh(1));
-  // What is rounded for the product is rounded in the weight too.
-  auto [low, high] = b.halves(pair);
-  Softmax after{top, b.fma(before.weight, keep, b.fadd(low, high)), {}};
-
-  // Beyond the end (or before the window) may lie anything, also what is no number: it must not
-  // meet a weight of zero.
-  Value mask = b.create<arith::OrIOp>(b.select(exists[0], b.integer(0xFFFF), none),
-                                      b.select(exists[1], b.integer(-65536), none));
-  Value rowOf = b.add(first, b.rem(lane, 8));
-  slot = slotOf(true);
-  for (int64_t j = 0; j < items.headDim / 32; ++j) {
-    Value place = placeOf(true, rowOf, b.add(b.div(lane, 8), 4 * j));
-    Value values = b.create<mk_cta::TransposedOp>(words, ring, slot, place);
-    for (int64_t i = 0; i < 4; ++i) {
-      size_t n = 2 * (4 * j + i);
-      Value acc =
-          b.pack({b.fmul(before.sums[n], keep), b.fmul(before.sums[n + 1], keep), zero, zero});
-      Value eight = b.create<arith::AndIOp>(b.element(values, i), mask);
-      Value sums = product(pair, none, eight, none, acc);
-      after.sums.append({b.element(sums, 0), b.element(sums, 1)});
+  // Chunk t + 4 j of the row of position g of a tile: the order of the columns is that of the
+  // query. Of each tile this thread gets the scores of positions 2 t and 2 t + 1.
+  SmallVector<Value> score;
+  Value top = before.top, own = b.add(first, b.mul(t, 2)), left = b.sub(end, own);
+  for (int64_t some = 0; some < kTiles; some += kAtOnce) {
+    SmallVector<Value> products(kAtOnce, b.create<arith::ConstantOp>(b.getZeroAttr(four)));
+    for (int64_t j = 0; j < items.headDim / 32; ++j)
+      for (int64_t i = 0; i < kAtOnce; ++i) {
+        auto place = find(false, b.add(g, 8 * (some + i)), b.add(t, 4 * j));
+        Value keys = b.create<mk_cta::FragmentOp>(words, ring, place[0], place[1]);
+        for (int64_t k = 0; k < 4; k += 2)
+          products[i] = product(query[4 * j + k], query[4 * j + k + 1], b.element(keys, k),
+                                b.element(keys, k + 1), products[i]);
+      }
+    for (int64_t i = 0; i < 2 * kAtOnce; ++i) {
+      int64_t place = (some + i / 2) * 8 + i % 2;
+      Value exists = b.less(b.index(place), left);
+      if (begin)
+        exists = b.both(exists, b.less(begin, b.add(own, place + 1)));
+      score.push_back(b.select(exists, scoreOf(b.element(products[i / 2], i % 2)), lowest));
+      top = b.fmax(top, score.back());
     }
+  }
+  top = b.reduceLanes(top, 4, [&](Value x, Value y) { return b.fmax(x, y); });
+
+  // A position of the block exists, so one that does not weighs exactly zero.
+  Value keep = b.fastExp(b.fsub(before.top, top));
+  Softmax after{top, b.fmul(before.weight, keep), {}};
+  SmallVector<Value> pairs;
+  for (int64_t tile = 0; tile < kTiles; ++tile) {
+    auto weigh = [&](int64_t i) { return b.fastExp(b.fsub(score[i], top)); };
+    pairs.push_back(b.packPair(weigh(2 * tile), weigh(2 * tile + 1)));
+    // What is rounded for the product is rounded in the weight too.
+    auto [low, high] = b.halves(pairs.back());
+    after.weight = b.fadd(after.weight, b.fadd(low, high));
+  }
+
+  // Two tiles are the depth of a product. Lane 8 i + r reads row r of tile i % 2, of chunk i / 2.
+  for (int64_t some = 0; some < items.headDim / 8; some += kAtOnce) {
+    SmallVector<Value> sums;
+    for (int64_t n = some; n < some + kAtOnce; ++n)
+      sums.push_back(b.pack(
+          {b.fmul(before.sums[2 * n], keep), b.fmul(before.sums[2 * n + 1], keep), zero, zero}));
+    for (int64_t tile = 0; tile < kTiles; tile += 2)
+      for (int64_t n = 0; n < kAtOnce; n += 2) {
+        auto place = find(true, b.add(b.rem(lane, 16), 8 * tile), b.add(b.div(lane, 16), some + n));
+        Value values = b.create<mk_cta::TransposedOp>(words, ring, place[0], place[1]);
+        for (int64_t i = 0; i < 2; ++i)
+          sums[n + i] = product(pairs[tile], pairs[tile + 1], b.element(values, 2 * i),
+                                b.element(values, 2 * i + 1), sums[n + i]);
+      }
+    for (Value sum : sums)
+      after.sums.append({b.element(sum, 0), b.element(sum, 1)});
   }
   return after;
 }

@@ -18,31 +18,34 @@ struct Softmax {
   static Softmax of(ValueRange values);
 };
 
-/// What a warp does with its eight positions of a block that is in the ring: scores = queries x
-/// keys, with a column for each position, then sums += weights x values. A row of a product does
-/// not depend on the others, so neither on how many heads there are.
+/// What a warp does with its positions of a block that is in the ring: scores = queries x keys,
+/// with a column for each position, then sums += weights x values. A row of a product does not
+/// depend on the others, so neither on how many heads there are.
 class AttendBlock {
 public:
+  /// The warp's first position is `first`.
   AttendBlock(GpuBuilder &b, const AttendItems &items, const SharedLayout &layout, Value thread,
-              ArrayRef<RingPlace> places);
+              ArrayRef<RingPlace> places, Value first);
 
-  Softmax nothing();
-  /// Writes a chunk of a key and of a value, 16 bytes each, over those of position `position`,
-  /// which is one of the warp's.
+  static Softmax nothing(GpuBuilder &b, const AttendItems &items);
+  /// Writes a chunk of a key and of a value, 16 bytes each, over those of position `position`.
   void replace(Value position, Value chunk, Value key, Value value);
-  /// Adds the positions from `first`, the warp's first, to `end`; none before `begin`, if there is
-  /// such a limit. `query`: operand A, four words for every 32 columns. `scoreOf`: of a product.
-  Softmax add(const Softmax &before, Value first, Value begin, Value end, ArrayRef<Value> query,
+  /// Makes the values of the warp's rows `from` to `to` zeros: what may lie there, also what is no
+  /// number, must not meet a weight of zero.
+  void clear(Value from, Value to);
+  /// Adds the positions before `end`; none before `begin`, if there is such a limit. There must be
+  /// one, and the values of the others must be numbers. `query`: operand A, four words for every 32
+  /// columns. `scoreOf`: of a product.
+  Softmax add(const Softmax &before, Value begin, Value end, ArrayRef<Value> query,
               function_ref<Value(Value)> scoreOf);
 
 private:
-  /// The slot with the warp's keys or values, and its place of a chunk, in units of 16 bytes.
-  Value slotOf(bool values);
-  Value placeOf(bool values, Value position, Value chunk);
+  /// Slot and place, in units of 16 bytes, of a chunk of one of the warp's rows.
+  SmallVector<Value> find(bool values, Value row, Value chunk);
 
   GpuBuilder &b;
   AttendItems items;
-  Value warp, lane, g, t, ring, chunks;
+  Value warp, lane, g, t, ring, chunks, first;
   SmallVector<Value> slots;
 };
 

@@ -20,8 +20,10 @@ struct Item {
 struct AttendItems {
   AttendItems(GpuBuilder &b, mk_task::KindOp kind, OptionsAttr options);
 
-  /// Positions of a block: eight for each consumer warp. Blocks begin with their range.
-  static constexpr int64_t kBlock = 8 * kConsumerWarps;
+  /// An item is the work of so many warps, and those of a CTA have as many items at a time as there
+  /// are such teams. A block of positions has some for each warp; blocks begin with their range.
+  static constexpr int64_t kTeam = 4, kTeams = kConsumerWarps / kTeam, kPerWarp = 32,
+                           kBlock = kTeam * kPerWarp;
   /// Query heads of an item at most: half of the rows of a tensor core product.
   static constexpr int64_t kHeads = 8;
 

@@ -227,14 +227,14 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
       b.when(b.equal(thread, b.index(0)), [&] { b.write(b.integer(1), quit, b.index(0)); });
     }
 
-    /// Kinds that have something to do before wait themselves. Those with a few words to read for a
-    /// thread look at these at once, if a hint is all that they would wait for.
+    /// Kinds that have something to do before wait themselves. Those whose threads look at words
+    /// anyway do so at once, if a hint is all that they would wait for.
     Value wait(Waiter &waiter, Value instruction, Value number, Value step) {
       Value itself = b.integer(0, 1), kind = field(instruction, "kind");
       Value onlyHints = waiter.onlyHints(instruction);
       for (auto [i, op] : llvm::enumerate(kindsOf(program, tableOp))) {
         Value isKind = b.equal(kind, b.index(i));
-        if (op.getKindClass() == mk_task::KindClass::columns)
+        if (op.getKindClass() == mk_task::KindClass::columns || isa<LinearOp>(op.getAnchor()))
           isKind = b.both(isKind, onlyHints);
         else if (!waitsItself(op))
           continue;

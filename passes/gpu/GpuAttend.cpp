@@ -3,9 +3,10 @@
 //
 // The body of an `attend` kind: some query heads of one token against the positions of one range,
 // block by block as the loader brings them, long before there is a query. What the step itself adds
-// to the cache is not there yet; it comes as rows beside the query and is put in its place. The
-// warps have a softmax each, of positions that do not depend on the step, and are joined in their
-// order: the same bits in every batch.
+// to the cache is not there yet; it comes as rows beside the query and is put in its place. A team
+// of warps has an item, the others let its blocks pass. The warps of a team have a softmax each, of
+// positions that do not depend on the step, and are joined in their order: the same bits in every
+// batch.
 #include "passes/cpu/Elementwise.h"
 #include "passes/gpu/AttendBlock.h"
 #include "passes/gpu/GpuEmitter.h"
@@ -34,6 +35,12 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
           splits = op.getSplits(), perRow = headDim / 8;
   Type i32 = b.getI32Type();
   Value warp = b.div(thread, 32), lane = b.rem(thread, 32), g = b.div(lane, 4), t = b.rem(lane, 4);
+  constexpr int64_t kTeam = AttendItems::kTeam, kTeams = AttendItems::kTeams,
+                    kPerWarp = AttendItems::kPerWarp;
+  Value team = b.div(warp, kTeam), inTeam = b.rem(warp, kTeam);
+  auto joinTeam = [&] {
+    b.create<NVVM::BarrierOp>(b.addI32(b.toI32(team), b.integer(2)), b.integer(kTeam * 32));
+  };
   Memory query = memoryOf(op.getQuery()), partials = *outputs[0].memory;
   Value merged = shared(layout.scratch, {kConsumerWarps, items.together, headDim + 4}, f32());
   Value merged2 =
@@ -43,10 +50,10 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
   Value used = SharedLayout::flag(b, SharedLayout::kUsed);
   auto positionOf = [&](Value token) { return b.toIndex(load(positions, token, token)); };
 
-  // The words of an item in the result: a thread's sums, and the pair of largest score and weight.
-  auto eachColumn = [&](Item item,
+  // The words of an item in the result: sums, and the pair of largest score and weight.
+  auto eachColumn = [&](Item item, Value thread, int64_t threads,
                         function_ref<void(Value h, Value dim, Value sum, Value pair)> body) {
-    b.loop(thread, b.index(items.together * headDim), b.index(kConsumers), [&](Value i) {
+    b.loop(thread, b.index(items.together * headDim), b.index(threads), [&](Value i) {
       Value h = b.div(i, headDim), dim = b.rem(i, headDim), head = b.add(items.firstHead(item), h);
       Value place = b.add(b.mul(head, splits), item.range);
       Value sum = b.add(b.mul(place, headDim), position(dim, mk_task::Order::fragments));
@@ -66,7 +73,7 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
       auto clear = [&](Value place) {
         b.create<mk_cta::ClearFlaggedOp>(cleared, ValueRange{item.token, place});
       };
-      eachColumn(item, [&](Value, Value dim, Value sum, Value pair) {
+      eachColumn(item, thread, kConsumers, [&](Value, Value dim, Value sum, Value pair) {
         clear(sum);
         b.when(b.less(dim, b.index(2)), [&] { clear(b.add(pair, dim)); });
       });
@@ -103,9 +110,10 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
     return result;
   };
 
-  // Whether a position is one of the eight of the warp from `first` on.
-  auto isOfWarp = [&](Value position, Value first) -> Value {
-    return b.create<arith::CmpIOp>(arith::CmpIPredicate::ult, b.sub(position, first), b.index(8));
+  // Whether a position is one of those of the warp from `first` on.
+  auto isIn = [&](Value position, Value first) -> Value {
+    return b.create<arith::CmpIOp>(arith::CmpIPredicate::ult, b.sub(position, first),
+                                   b.index(kPerWarp));
   };
   // Rows of the step, other than the token's own, with one of the warp's positions: a bit for each.
   auto findRows = [&](Item item, Value first, Value own) -> Value {
@@ -113,7 +121,7 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
     Value here = b.toIndex(load(positions, row, row));
     Value found = b.both(b.equal(load(slots, row, row), load(slots, item.token, item.token)),
                          b.both(b.less(lane, frame.tokens), b.less(here, own)));
-    found = b.both(found, isOfWarp(here, first));
+    found = b.both(found, isIn(here, first));
     return b.create<NVVM::VoteBallotOp>(i32, b.integer(-1), found);
   };
   double cap = op.getSoftcap().convertToDouble();
@@ -122,8 +130,9 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
     Value score = b.fmul(product, scale);
     return cap ? b.fmul(makeTanh(b, score), b.constant(f32(), cap)) : score;
   };
-  auto addBlock = [&](Value of, Item item, Value number, Value own, ArrayRef<Value> fresh,
-                      RingPlace place, Softmax before) {
+  // A block of item `of`, which is that of this team or not.
+  auto addBlock = [&](Value of, Item item, Value mine, Value number, Value own,
+                      ArrayRef<Value> fresh, RingPlace place, Softmax before) {
     SmallVector<RingPlace> places;
     for (int64_t s = 0; s < items.slots(); ++s) {
       b.create<mk_cta::RingHoldsOp>(ValueRange{of, number, b.index(s)});
@@ -132,23 +141,23 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
       place = b.next(place, layout.stages);
     }
     Value range = items.rangeOf(item, own);
-    Value first = b.add(items.firstOf(range, number), b.mul(warp, 8));
+    Value first = b.add(items.firstOf(range, number), b.mul(inTeam, kPerWarp));
     Value begin = items.window ? items.beginOf(range, own) : Value(), end = items.endOf(range, own);
-    Value some = b.less(first, end);
+    Value some = b.both(mine, b.less(first, end));
     if (begin)
-      some = b.both(some, b.less(begin, b.add(first, 8)));
+      some = b.both(some, b.less(begin, b.add(first, kPerWarp)));
     SmallVector<Value> state = before.values();
     state = b.choose(
         ValueRange(state).getTypes(), some,
         [&] {
-          AttendBlock block(b, items, layout, thread, places);
+          AttendBlock block(b, items, layout, thread, places, first);
           auto put = [&](Value position, Value key, Value value) {
             b.when(b.less(lane, b.index(perRow)), [&] {
               block.replace(position, chunk, key, value);
               b.create<mk_cta::ProxyFenceOp>();
             });
           };
-          b.when(isOfWarp(own, first), [&] { put(own, fresh[fresh.size() - 2], fresh.back()); });
+          b.when(isIn(own, first), [&] { put(own, fresh[fresh.size() - 2], fresh.back()); });
           b.loopWhile(
               findRows(item, first, own),
               [&](ValueRange left) -> Value {
@@ -162,13 +171,22 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
                 Value less = b.create<arith::SubIOp>(left[0], b.integer(1));
                 return SmallVector<Value>{b.create<arith::AndIOp>(left[0], less)};
               });
+          auto clear = [&](Value from, Value to) {
+            b.when(b.less(from, to), [&] {
+              block.clear(from, to);
+              b.create<mk_cta::ProxyFenceOp>();
+            });
+          };
+          clear(b.sub(end, first), b.index(kPerWarp));
+          if (begin)
+            clear(b.index(0), b.sub(begin, first));
           b.syncWarp();
-          return block.add(before, first, begin, end, fresh.drop_back(2), scoreOf).values();
+          return block.add(before, begin, end, fresh.drop_back(2), scoreOf).values();
         },
         [&] { return before.values(); });
-    // Of every eight sums of a thread one: they follow from all that the warp has read.
+    // Of every four sums of a thread one: they follow from all that the warp has read, if it has.
     SmallVector<Value> read;
-    for (size_t n = 2; n < state.size(); n += 8)
+    for (size_t n = 2; n < state.size(); n += 4)
       read.push_back(state[n]);
     for (RingPlace at : places)
       b.create<mk_cta::RingReleaseOp>(empty, b.toIndex(at.slot), read, Value());
@@ -179,6 +197,7 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
   auto storeItem = [&](Item item, const Softmax &state) {
     auto sum = [&](Value x, Value y) { return b.fadd(x, y); };
     Value weight = b.reduceLanes(state.weight, 4, sum);
+    joinTeam(); // nobody reads the item before
     b.when(b.less(g, b.index(items.together)), [&] {
       for (size_t n = 0; n < state.sums.size(); n += 2)
         b.write(b.pack({state.sums[n], state.sums[n + 1]}), merged2,
@@ -187,17 +206,20 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
         b.write(b.pack({state.top, weight}), merged2, {warp, g, b.index(headDim / 2)});
       });
     });
-    b.barrier();
-    eachColumn(item, [&](Value h, Value dim, Value sumPlace, Value pairPlace) {
-      auto of = [&](int64_t w, Value column) { return b.read(merged, {b.index(w), h, column}); };
+    joinTeam();
+    Value inside = b.rem(thread, kTeam * 32), firstWarp = b.mul(team, kTeam);
+    eachColumn(item, inside, kTeam * 32, [&](Value h, Value dim, Value sumPlace, Value pairPlace) {
+      auto of = [&](int64_t w, Value column) {
+        return b.read(merged, {b.add(firstWarp, w), h, column});
+      };
       SmallVector<Value> tops;
-      for (int64_t w = 0; w < kConsumerWarps; ++w)
+      for (int64_t w = 0; w < kTeam; ++w)
         tops.push_back(of(w, b.index(headDim)));
       Value top = tops[0];
       for (Value other : ArrayRef<Value>(tops).drop_front())
         top = b.fmax(top, other);
       Value weight = b.constant(f32(), 0.0), total = weight;
-      for (int64_t w = 0; w < kConsumerWarps; ++w) {
+      for (int64_t w = 0; w < kTeam; ++w) {
         Value keep = b.fastExp(b.fsub(tops[w], top));
         weight = b.fma(keep, of(w, b.index(headDim + 1)), weight);
         total = b.fma(keep, of(w, dim), total);
@@ -211,10 +233,10 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
         put(weight, b.add(pairPlace, 1));
       });
     });
-    b.barrier(); // the merge buffer may be written again
   };
 
-  // One item after the other; what the next one needs of the step is under way meanwhile.
+  // Items in the order of the ring, the teams in turn; what a team's next one needs of the step is
+  // under way meanwhile.
   auto work = [&] {
     Value ranges = items.ranges(sizeOf(SharedLayout::lastPosition, /*before=*/false));
     Value all = items.items(ranges, sizeOf(SharedLayout::tokens, /*before=*/false));
@@ -240,39 +262,41 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
           });
     };
     SmallVector<Value> init = frame.ring.values();
-    init.append(under(b.index(0)));
+    init.append(under(team));
     SmallVector<Value> done =
         b.loop(b.index(0), count, b.index(1), init, [&](Value i, ValueRange carried) {
           Item item = itemAt(i);
-          Words words{SmallVector<Value>(carried.drop_front(3)), next.flagged};
-          SmallVector<Value> fresh =
-              replay(settle(words, bodyOf(item), /*together=*/true), bodyOf(item));
-          SmallVector<Value> following = under(b.add(i, 1));
+          Value mine = b.equal(b.rem(i, kTeams), team);
+          ValueRange words = carried.drop_front(3);
+          SmallVector<Value> fresh = b.choose(
+              words.getTypes(), mine,
+              [&] {
+                Words given{SmallVector<Value>(words), next.flagged};
+                return settle(given, bodyOf(item), /*together=*/true);
+              },
+              [&] { return SmallVector<Value>(words); });
+          fresh = replay(fresh, bodyOf(item));
           Value own = positionOf(item.token), range = items.rangeOf(item, own);
           Value end = items.endOf(range, own), first = items.firstOf(range, b.index(0));
           Value seen = b.max(b.index(0), b.sub(end, first)), skipped = b.index(0);
           if (items.window)
             skipped = b.div(b.sub(items.beginOf(range, own), first), AttendItems::kBlock);
           Value blocks = b.div(b.add(seen, AttendItems::kBlock - 1), AttendItems::kBlock);
-          SmallVector<Value> ring(carried.take_front(3));
-          SmallVector<Value> result = b.choose(
-              ValueRange(ring).getTypes(), b.less(skipped, blocks),
-              [&] {
-                SmallVector<Value> state = ring;
-                state.append(AttendBlock(b, items, layout, thread, {}).nothing().values());
-                state =
-                    b.loop(skipped, blocks, b.index(1), state, [&](Value number, ValueRange at) {
-                      auto [after, place] = addBlock(i, item, number, own, fresh, RingPlace::of(at),
-                                                     Softmax::of(at.drop_front(3)));
-                      SmallVector<Value> both = place.values();
-                      both.append(after.values());
-                      return both;
-                    });
-                storeItem(item, Softmax::of(ValueRange(state).drop_front(3)));
-                return SmallVector<Value>(ValueRange(state).take_front(3));
-              },
-              [&] { return ring; });
-          result.append(following);
+          SmallVector<Value> state(carried.take_front(3));
+          state.append(AttendBlock::nothing(b, items).values());
+          state = b.loop(skipped, blocks, b.index(1), state, [&](Value number, ValueRange at) {
+            auto [after, place] = addBlock(i, item, mine, number, own, fresh, RingPlace::of(at),
+                                           Softmax::of(at.drop_front(3)));
+            SmallVector<Value> both = place.values();
+            both.append(after.values());
+            return both;
+          });
+          b.when(b.both(mine, b.less(skipped, blocks)),
+                 [&] { storeItem(item, Softmax::of(ValueRange(state).drop_front(3))); });
+          SmallVector<Value> result(ValueRange(state).take_front(3));
+          result.append(b.choose(
+              words.getTypes(), mine, [&] { return under(b.add(i, kTeams)); },
+              [&] { return SmallVector<Value>(words); }));
           return result;
         });
     return SmallVector<Value>(ValueRange(done).take_front(3));

@@ -130,6 +130,16 @@ private:
   Value pullEmbedding(EmbeddingOp op, Value row, Column column);
   Value pullCombine(CombineOp op, Value row, Column column);
   /// A loop over the ranges of a head, a few at a time: `load` gives the `parts` sums of a range.
+  /// Of so many lanes that share the ranges of a column one.
+  struct RangeLane {
+    Value number;
+    int64_t count;
+  };
+  SmallVector<Value> addRanges(CombineOp op, Value row, Value head, int64_t parts, RangeLane lane,
+                               function_ref<SmallVector<Value>(Value)> loadSums);
+  SmallVector<Value> loadSum(CombineOp op, Value row, Value range, Value dim);
+  CombineOp findLongCombine();
+  void emitCombine(CombineOp op);
   SmallVector<Value> joinRanges(CombineOp op, Value row, Value head, int64_t parts,
                                 function_ref<SmallVector<Value>(Value range)> load);
   SmallVector<Value> pullFragment(Value value, FragmentPlace place);

@@ -276,6 +276,10 @@ FailureOr<RingPlace> GpuEmitter::emitColumns() {
     return emitHeads();
   clearUnits();
   prepareNorms(layout.scratch, layout.scratch + kPartialBytes);
+  if (CombineOp combine = findLongCombine()) {
+    emitCombine(combine);
+    return frame.ring;
+  }
   Value begin = field("begin"), units = b.sub(field("end"), begin);
   Value count = b.mul(b.mul(units, rowCount()), 2 * kLanes);
   b.loop(thread, count, b.index(kConsumers), [&](Value i) {

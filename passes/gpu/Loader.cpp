@@ -73,6 +73,7 @@ void Loader::emit() {
   drain(b.integer(1, 1), state.oldest, [&](RingPlace oldest) -> Value {
     return b.create<arith::CmpIOp>(arith::CmpIPredicate::ne, state.next.used, oldest.used);
   });
+  watch.awaitTold(mk_cta::RingWait::left, watch.quit(), b.index(0));
 }
 
 SmallVector<Value> Loader::drain(Value alive, RingPlace oldest,

@@ -31,13 +31,16 @@ void RingAssembly::init(mk_cta::RingInitOp op) {
 
 namespace {
 /// The text of a wait in a CTA, and its operands by number: $0 is whether what was waited for came.
+/// The consumers' waits for a slot are the kernel's hot ones: the loader has the clock for them.
 struct Wait {
   GpuBuilder &b;
   RingWait what;
   Value context, worker, number, overdue, quit, seen;
+  bool timed = false;
   std::string constraints = "=r";
   SmallVector<Value> operands;
 
+  std::string writeClock();
   std::string use(Value value) {
     constraints += value.getType().isInteger(64) ? ",l" : ",r";
     operands.push_back(value);
@@ -51,17 +54,30 @@ struct Wait {
 /// need not wait; `came` is for one that had to.
 Value Wait::write(const std::string &firstLook, const std::string &look, const std::string &came) {
   std::string text = "{ .reg .pred done, leave; .reg .u32 word; .reg .u64 begin, now, line; ";
-  text += firstLook + "@done bra out; mov.u64 begin, %globaltimer; again: " + look;
-  text += came.empty() ? "@done bra out; " : "@done bra came; ";
+  bool watched = what != RingWait::full;
+  text += firstLook + "@done bra out; ";
+  text += watched || timed ? "mov.u64 begin, %globaltimer; " : "";
+  text += (watched ? "again: " : "spin: ") + look;
+  text += timed ? "@done bra came; " : "@done bra out; ";
   if (quit)
     text += "ld.volatile.shared.u32 word, [" + use(element(b, quit, b.index(0))) +
             "]; setp.ne.u32 leave, word, 0; @leave bra out; ";
+  text += watched ? writeClock() : "bra spin; ";
+  if (timed)
+    text += "came: " + came;
+  text += "out: selp.u32 $0, 1, 0, done; }";
+  Value result = assembly(b, b.getI32Type(), text, constraints, operands);
+  return b.create<arith::CmpIOp>(arith::CmpIPredicate::ne, result, b.integer(0));
+}
+
+/// Back to the next look, or out when the wait is overdue.
+std::string Wait::writeClock() {
+  std::string text;
   // A limit of 0 becomes the largest number. The loader has twice the time.
-  bool loader = what != RingWait::full && what != RingWait::passed;
   std::string limit = use(loadWord(b, context, "stall_ns"));
   text += "mov.u64 now, %globaltimer; sub.u64 now, now, begin; ";
-  text += loader ? "shl.b64 line, " + limit + ", 1; sub.u64 line, line, 1; "
-                 : "sub.u64 line, " + limit + ", 1; ";
+  text += what != RingWait::passed ? "shl.b64 line, " + limit + ", 1; sub.u64 line, line, 1; "
+                                   : "sub.u64 line, " + limit + ", 1; ";
   text += "setp.le.u64 leave, now, line; @leave bra again; ";
   // One thread of the CTA writes the worker's line.
   text += "atom.relaxed.cta.shared.exch.b32 word, [" + use(element(b, overdue, b.index(0))) +
@@ -75,11 +91,7 @@ Value Wait::write(const std::string &firstLook, const std::string &look, const s
   std::string event = use(b.integer(-int64_t(what)));
   text += "st.volatile.global.v2.u32 [line+16], {" + event + ", -1}; ";
   text += "st.volatile.global.v2.u32 [line+24], {" + use(seen) + ", 0}; ";
-  if (!came.empty())
-    text += "bra out; came: " + came;
-  text += "out: selp.u32 $0, 1, 0, done; }";
-  Value result = assembly(b, b.getI32Type(), text, constraints, operands);
-  return b.create<arith::CmpIOp>(arith::CmpIPredicate::ne, result, b.integer(0));
+  return text + "bra out; ";
 }
 
 Value RingAssembly::await(mk_cta::RingAwaitOp op) {
@@ -100,6 +112,7 @@ Value RingAssembly::await(mk_cta::RingAwaitOp op) {
   const std::string &look = bulk ? tryWait : test;
   if (!op.getTimed())
     return wait.write(look, look);
+  wait.timed = true;
   std::string sum = wait.use(element(b, op.getTimed(), b.index(0)));
   return wait.write(
       test, look,

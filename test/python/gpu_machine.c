@@ -152,7 +152,8 @@ void gpu_barrier(int32_t id, int32_t threads) {
     return;
   }
   barrier->arrived = 0;
-  wake(self->cta, 0, threads); // the first ones are the consumers
+  // All threads, the consumers, which are the first ones, or a team of them.
+  wake(self->cta, self->thread / threads * threads, threads);
 }
 void gpu_barrier_all(void) { gpu_barrier(0, threadsOfCta); }
 
@@ -189,7 +190,7 @@ typedef struct { int64_t limit, stall; int32_t worker, number, event, seen, over
 static int leaves(Watch *watch) {
   if (watch->quit && *word(watch->quit))
     return 1;
-  int64_t limit = watch->event <= -4 && watch->event >= -6 ? 2 * watch->limit : watch->limit; // of the loader
+  int64_t limit = watch->event == -7 ? watch->limit : 2 * watch->limit; // of the loader
   if (!watch->begin)
     watch->begin = gpu_clock();
   if (!watch->limit || gpu_clock() - watch->begin < limit) {
@@ -216,10 +217,16 @@ int32_t gpu_await_or(int32_t address, int32_t parity, int32_t quit, int64_t limi
                      int32_t worker, int32_t number, int32_t event, int32_t seen) {
   return await(address, parity, (Watch){limit, stall, worker, number, event, seen, overdue, quit, 0});
 }
-int32_t gpu_await_timed(int32_t address, int32_t parity, int32_t sum, int32_t thread, int32_t quit, int64_t limit,
-                        int32_t overdue, int64_t stall, int32_t worker, int32_t number, int32_t event, int32_t seen) {
+/// Of the consumers, for a slot: others look at the clock.
+int32_t gpu_await_told(int32_t address, int32_t parity, int32_t quit) {
+  for (; mbarrier(address)->phase == (uint32_t)parity; later())
+    if (*word(quit))
+      return 0;
+  return 1;
+}
+int32_t gpu_await_timed(int32_t address, int32_t parity, int32_t sum, int32_t thread, int32_t quit) {
   int64_t begin = gpu_clock();
-  int32_t came = gpu_await_or(address, parity, quit, limit, overdue, stall, worker, number, event, seen);
+  int32_t came = gpu_await_told(address, parity, quit);
   if (came && !thread)
     *word(sum) += (int32_t)(gpu_clock() - begin);
   return came;

@@ -29,6 +29,7 @@ ASSEMBLY = {
     "%tid.x": "gpu_tid",
     "cta.shared.add": "gpu_await_timed",
     "ld.acquire.cta": "gpu_hear",
+    "spin:": "gpu_await_told",
     "ld.volatile.shared.u32 word": "gpu_await_or",
     "mbarrier.try_wait": "gpu_await",
     "mbarrier.test_wait": "gpu_await",

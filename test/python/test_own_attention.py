@@ -54,6 +54,53 @@ CASES: dict[str, tuple[str, dict[str, Any], str, list[int]]] = {
         "layers.1.fc1.weight",
         [0, 0],
     ),
+    "scores that grow with the position": (
+        "BloomForCausalLM",
+        {"n_layer": 2, "n_head": 4},
+        "h.1.self_attention.query_key_value.weight",
+        [0, 0],
+    ),
+    "slopes of three heads": (
+        "MptForCausalLM",
+        {"d_model": 72, "n_layers": 2, "n_heads": 3, "max_seq_len": 256},
+        "blocks.1.attn.Wqkv.weight",
+        [0, 0],
+    ),
+    "rotations in a table": (
+        "GPTJForCausalLM",
+        {"n_embd": 64, "n_layer": 2, "n_head": 4, "rotary_dim": 8},
+        "h.1.attn.q_proj.weight",
+        [0, 0],
+    ),
+    "a part of keys for all heads, values that are narrower": (
+        "DeepseekV3ForCausalLM",
+        {
+            "q_lora_rank": 32,
+            "kv_lora_rank": 32,
+            "qk_nope_head_dim": 16,
+            "qk_rope_head_dim": 8,
+            "v_head_dim": 16,
+            "num_key_value_heads": 4,
+            "first_k_dense_replace": 2,
+        },
+        "layers.1.self_attn.kv_a_proj_with_mqa.weight",
+        [0, 0],
+    ),
+    "rotations in complex numbers": (
+        "DeepseekV2ForCausalLM",
+        {
+            "q_lora_rank": 32,
+            "kv_lora_rank": 32,
+            "qk_nope_head_dim": 16,
+            "qk_rope_head_dim": 8,
+            "v_head_dim": 24,
+            "num_key_value_heads": 4,
+            "first_k_dense_replace": 2,
+        },
+        "layers.1.self_attn.kv_b_proj.weight",
+        [0, 0],
+    ),
+    "two attentions in a layer": ("DiffLlamaForCausalLM", {}, "layers.1.self_attn.lambda_q2", [0, 0, 0, 0]),
     "positions from two on": (
         "BartForCausalLM",
         {"d_model": 64, "decoder_layers": 2, "decoder_attention_heads": 4, "decoder_ffn_dim": 96},
@@ -88,7 +135,6 @@ def test_ragged_steps_match_hugging_face(name: str) -> None:
 def test_what_was_written_out_is_known(name: str) -> None:
     found = import_model(made(name)).config.attention
     assert [facts.window for facts in found.values()] == CASES[name][3]
-    assert all(facts.scale in (1.0, facts.head_dim**-0.5) for facts in found.values())
 
 
 def test_another_window_is_noticed() -> None:
@@ -111,14 +157,28 @@ def test_masks_that_are_not_causal_are_refused() -> None:
     refused(model, r"transformer\.h\.1\.attn: its mask is neither causal nor a sliding window")
 
 
-def test_biases_of_scores_are_refused() -> None:
-    from transformers import BloomConfig, BloomForCausalLM
-
-    model = BloomForCausalLM(BloomConfig(hidden_size=32, n_layer=1, n_head=2, vocab_size=64))
+def test_biases_that_positions_do_not_explain_are_refused() -> None:
+    model = made("large negative numbers in place of a mask")
+    attention = model.transformer.h[1].attn
+    attention.bias[..., 9, 4] = 0.999  # what is left of -10000 is a bias
     refused(
-        model,
-        r"transformer\.h\.0\.self_attention: it does more to its scores than to scale, mask and normalise",
+        model, r"transformer\.h\.1\.attn: it does more to its scores than to scale, mask and normalise them"
     )
+
+
+def test_another_slope_is_noticed() -> None:
+    model = made("scores that grow with the position")
+    program = mk.compile_module(model, dtype="float32", max_length=128, split=64, use_cache=False)
+    tokens = texts(model.config.vocab_size, totals(HISTORY))
+    logits = logits_of(program, tokens)
+    from transformers.models.bloom import modeling_bloom
+
+    build = modeling_bloom.build_alibi_tensor
+    modeling_bloom.build_alibi_tensor = lambda *args: build(*args) * 1.01
+    try:
+        assert largest_error(model, tokens, logits) > 2e-4
+    finally:
+        modeling_bloom.build_alibi_tensor = build
 
 
 def test_convolutions_over_tokens_are_refused() -> None:

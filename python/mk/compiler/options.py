@@ -41,7 +41,7 @@ class Options:
     * `max_tokens`: tokens of one step, None for 512, or on a GPU for 16, which is also its most; `max_rows`: rows of
       logits of one step, None for a sensible number;
     * `page`: positions of a page of the KV cache; `split`: positions that one attention task covers, None for
-      256, or 128 on a GPU;
+      256, or 128 on a GPU with a `max_length` of up to 4096;
     * `workers`: threads, None for one per physical core this process may use;
     * `trace`: code that notes the times of every task, for `Engine.times`;
     * `without`: fusions to leave out, some of FUSIONS, to compare strategies or to find a fault.
@@ -64,7 +64,9 @@ class Options:
         _one_of("dtype", self.dtype, DTYPES)
         gpu = self.target in GPUS
         max_tokens = (16 if gpu else 512) if self.max_tokens is None else self.max_tokens
-        split = (128 if gpu else 256) if self.split is None else self.split
+        # Short ranges keep more of a GPU busy; many of them have to be joined.
+        short = gpu and isinstance(self.max_length, int) and self.max_length <= 4096
+        split = (128 if short else 256) if self.split is None else self.split
         object.__setattr__(self, "max_tokens", max_tokens)
         object.__setattr__(self, "split", split)
         if gpu and self.dtype != "bfloat16":

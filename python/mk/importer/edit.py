@@ -7,6 +7,8 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.export.graph_signature import InputKind, InputSpec, TensorArgument
 
 
 class Editor:
@@ -42,3 +44,19 @@ class Editor:
         for output in program.graph_signature.output_specs:
             if output.arg.name == self._node.name:
                 output.arg.name = by.name
+
+
+def add_constant(program: torch.export.ExportedProgram, name: str, value: torch.Tensor) -> torch.fx.Node:
+    """A new buffer of the program, which is in no checkpoint."""
+    graph, signature = program.graph, program.graph_signature
+    inputs = [node for node in graph.nodes if node.op == "placeholder"]
+    place = next(i for i, spec in enumerate(signature.input_specs) if spec.kind is InputKind.USER_INPUT)
+    argument = "b_" + name.replace(".", "_")
+    with graph.inserting_before(inputs[place]):
+        made = graph.placeholder(argument)
+    fake = next(node.meta["val"].fake_mode for node in inputs if isinstance(node.meta.get("val"), FakeTensor))
+    made.meta["val"] = fake.from_tensor(value, static_shapes=True)
+    spec = InputSpec(InputKind.BUFFER, TensorArgument(made.name), name, persistent=False)
+    signature.input_specs.insert(place, spec)
+    program.constants[name] = value
+    return made

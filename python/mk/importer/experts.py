@@ -3,7 +3,8 @@
 """The experts of every Hugging Face model as one functional operator, `torch.ops.mk.experts`.
 
 What it means is: each row passes through the gated feed-forward layers of the experts that its router chose, and the
-results are added with the router's weights. The router itself stays written out.
+results are added with the router's weights. The router itself stays written out. So do experts of any other kind, with
+biases or another gate, through all of which each row passes.
 """
 
 from __future__ import annotations
@@ -85,23 +86,45 @@ def _forward(
         raise refuse(
             f"they take other arguments than rows, experts and weights ({', '.join(extra) or 'unnamed'})"
         )
-    # What HF's interface lets a class say of its experts, and what mk expects of it.
+    # What HF's interface lets a class say of its experts, and what the operator means.
     expected = {
-        "has_gate": (True, "they have no gate"),
-        "has_bias": (False, "they have biases"),
-        "is_transposed": (False, "their weights are transposed"),
-        "is_concatenated": (True, "their gate and up rows are interleaved"),
-        "has_post_expert_norm": (False, "they end in a norm"),
+        "has_gate": True,
+        "has_bias": False,
+        "is_transposed": False,
+        "is_concatenated": True,
+        "has_post_expert_norm": False,
     }
-    for name, (value, what) in expected.items():
-        if getattr(module, name, value) != value:
-            raise refuse(what)
-    activation = _find_activation(module, int(module.gate_up_proj.shape[1]))
-    if activation is None:
-        raise refuse(f"their gate is none of {', '.join(_activations())}(gate) * up")
-    return torch.ops.mk.experts(
-        hidden_states, top_k_index, top_k_weights, module.gate_up_proj, module.down_proj, activation
-    )
+    if all(getattr(module, name, value) == value for name, value in expected.items()):
+        activation = _find_activation(module, int(module.gate_up_proj.shape[1]))
+        if activation is not None:
+            return torch.ops.mk.experts(
+                hidden_states, top_k_index, top_k_weights, module.gate_up_proj, module.down_proj, activation
+            )
+    return _all_experts(module, hidden_states, top_k_index, top_k_weights)
+
+
+def _all_experts(module: Any, x: Any, chosen: Any, weights: Any) -> Any:
+    """Experts of any other kind, in torch's operators: each row meets all of them, most with a weight of 0.
+
+    x [N,D], chosen int64 [N,k], weights [N,k] -> [N,D].
+    """
+    import torch
+
+    def multiply(rows: Any, name: str) -> Any:
+        matrices = getattr(module, name)
+        matrices = matrices if module.is_transposed else matrices.transpose(1, 2)
+        products = torch.matmul(rows, matrices)
+        return products + getattr(module, f"{name}_bias")[:, None] if module.has_bias else products
+
+    if module.has_gate:
+        inner = module._apply_gate(multiply(x[None], "gate_up_proj"))
+    else:
+        inner = module.act_fn(multiply(x[None], "up_proj"))
+    results = multiply(inner, "down_proj")  # [E,N,D]
+    if module.has_post_expert_norm:
+        results = module.post_expert_norm(results)
+    route = x.new_zeros(x.shape[0], results.shape[0]).scatter(1, chosen, weights.to(x.dtype))
+    return (results * route.transpose(0, 1).unsqueeze(2)).sum(0)
 
 
 def _find_activation(module: Any, columns: int) -> str | None:

@@ -14,7 +14,10 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from mk.errors import ImportModelError
 from mk.importer.attention import INTERFACE, Trace, register
+from mk.importer.complex_numbers import split_complex_numbers
 from mk.importer.experts import use_mk_experts
+from mk.importer.fold import fold_literals
+from mk.importer.head_sizes import align_heads
 from mk.importer.lengths import Lengths
 from mk.importer.masks import MaskUsed
 from mk.importer.operators import replace_operators
@@ -25,7 +28,7 @@ from mk.importer.ragged import check_ragged
 from mk.importer.rotations import settle_rotations
 from mk.importer.scatters import join_assignments
 from mk.importer.simplify import simplify
-from mk.importer.step import quiet, trace_step
+from mk.importer.step import longest_sequence, quiet, trace_step
 
 
 @dataclass
@@ -56,14 +59,18 @@ def export_step(model: Any) -> Exported:
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
         _fake_parameters(model)
     text = model.config.get_text_config()
-    program, trace = _trace(model, mode, getattr(text, "max_position_embeddings", None) or 0)
+    longest = longest_sequence(text)
+    program, trace = _trace(model, mode, longest)
     program = replace_operators(program)
     simplify(program)
     join_assignments(program)
+    split_complex_numbers(program)
     fill_places(program, _logits(program)[-1])
     write_out_attention(program)
-    lengths = Lengths(program, getattr(text, "pad_token_id", None))
+    lengths = Lengths(program, getattr(text, "pad_token_id", None), longest)
+    fold_literals(program, lengths)
     replace_own_attention(program, lengths, trace, text)
+    align_heads(program, trace)
     place_positions(program, lengths)
     if not trace.found:
         raise ImportModelError(f"{type(model).__name__} has no attention that mk can see a cache for")

@@ -13,6 +13,7 @@ from mk.importer.export import Exported
 from mk.importer.imported import ModelFacts
 from mk.importer.paths import strip_prefix
 from mk.importer.rotations import BEYOND
+from mk.importer.step import longest_sequence
 from mk.weights.torch_module import tensor_array
 
 SAMPLING = ("do_sample", "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "max_new_tokens")
@@ -34,7 +35,7 @@ def model_facts(model: Any, exported: Exported, generation: Any) -> ModelFacts:
     attention = dict(exported.trace.found)
     return ModelFacts(
         vocab_size=exported.vocab_size,
-        max_length=getattr(config, "max_position_embeddings", None),
+        max_length=longest_sequence(config) or None,
         num_layers=len(attention),
         attention=attention,
         eos_token_ids=_token_ids("eos_token_id", eos, exported.vocab_size),

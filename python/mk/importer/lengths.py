@@ -8,10 +8,13 @@ or tokens, so that it can be asked with numbers: for a sequence of this length, 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 
+FARTHEST = 1 << 16  # positions of a model that does not say how many it has
+PROBES = (1, 2, 5, 9, 14)  # lengths of sequences
 _aten = torch.ops.aten
 # What looks only at the shape and type of its first operand.
 _LIKE = frozenset(
@@ -53,9 +56,11 @@ class Lengths:
     """Values of those operators of a graph that depend on nothing but the number of tokens.
 
     A text is taken to have no padding, so that comparing tokens with `pad`, the token for it, says that none is.
+    `longest` is the length of the longest sequence, as far as the model says, or as is asked about.
     """
 
-    def __init__(self, program: torch.export.ExportedProgram, pad: int | None) -> None:
+    def __init__(self, program: torch.export.ExportedProgram, pad: int | None, longest: int) -> None:
+        self.longest = longest if longest > 0 else FARTHEST
         self.symbol = symbol_of(program, "tokens")
         self._pad = pad
         self._known: set[torch.fx.Node] = set()
@@ -77,9 +82,26 @@ class Lengths:
     def knows(self, node: Any) -> bool:
         return node in self._known
 
+    def learn(self, node: torch.fx.Node, value: torch.Tensor) -> None:
+        """Takes note of a new buffer."""
+        self._buffers[node] = value
+        self._known.add(node)
+
     def at(self, node: torch.fx.Node, length: int) -> Any:
         """The value of a known operator for a sequence of `length` tokens."""
         return self.run(node, length, {})
+
+    def probes(self, node: torch.fx.Node) -> Iterator[int]:
+        """Short lengths, then the longest that the model has; where the operator fails for that, a shorter one."""
+        yield from PROBES
+        shorter = 0
+        while shorter < self.longest:
+            try:
+                self.at(node, self.longest - shorter)
+                yield self.longest - shorter
+                return
+            except (IndexError, RuntimeError):
+                shorter = 2 * shorter + 1
 
     def run(self, node: Any, length: int, given: dict[torch.fx.Node, torch.Tensor]) -> Any:
         """The same of an operator that depends on those `given` besides."""

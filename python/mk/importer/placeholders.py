@@ -15,6 +15,7 @@ import torch
 from mk.importer.edit import Editor
 
 _aten = torch.ops.aten
+_CHOICES = frozenset({_aten.where.self, _aten.where.ScalarSelf})
 _VIEWS = frozenset({_aten.unsqueeze.default, _aten.view.default, _aten.reshape.default})
 
 
@@ -35,7 +36,32 @@ def fill_places(program: torch.export.ExportedProgram, vocabulary: int) -> None:
             edit.replace(source, program)
         elif mask.meta["val"].shape == source.meta["val"].shape:
             edit.replace(edit.call(_aten.where.self, mask, value, source), program)
+    for node in list(program.graph.nodes):
+        if node.target is _aten.embedding.default and node.args[1].target in _CHOICES:
+            _choose_rows(program, node, node.args[1])
     program.graph.eliminate_dead_code()
+
+
+def _choose_rows(program: torch.export.ExportedProgram, node: torch.fx.Node, choice: torch.fx.Node) -> None:
+    """The row of a token that is chosen by a condition: that of the one or of the other."""
+    table, (mask, instead, source) = node.args[0], choice.args
+    number = instead if isinstance(instead, int) else _number(program, instead)
+    if number is None or not isinstance(source, torch.fx.Node):
+        return
+    edit = Editor(program, node)
+    one = edit.call(_aten.select.int, table, 0, number)
+    other = edit.call(_aten.embedding.default, table, source)
+    condition = edit.call(_aten.unsqueeze.default, mask, -1)
+    edit.replace(edit.call(_aten.where.self, condition, one, other), program)
+
+
+def _number(program: torch.export.ExportedProgram, node: Any) -> int | None:
+    """The value of a constant of one number."""
+    for spec in program.graph_signature.input_specs:
+        if spec.arg.name == node.name and spec.kind.name == "CONSTANT_TENSOR":
+            value = program.constants.get(spec.target or "")
+            return int(value) if isinstance(value, torch.Tensor) and value.numel() == 1 else None
+    return None
 
 
 def _is_never(mask: torch.fx.Node, vocabulary: int) -> bool:

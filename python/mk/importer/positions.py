@@ -17,8 +17,6 @@ from mk.importer.edit import Editor
 from mk.importer.lengths import Lengths, token_axes
 
 _aten = torch.ops.aten
-PROBES = (1, 2, 5, 9, 14)  # lengths of sequences
-_CASTS = frozenset({_aten.to.dtype, _aten._to_copy.default})
 
 
 def place_positions(program: torch.export.ExportedProgram, lengths: Lengths) -> None:
@@ -31,6 +29,8 @@ def place_positions(program: torch.export.ExportedProgram, lengths: Lengths) -> 
             _look_up(program, node, _first(node))
         elif _is_indexed(node):
             _look_up_indexed(program, node)
+        elif (gathered := _gathered(node)) is not None:
+            _look_up_gathered(program, node, *gathered)
         elif lengths.knows(node):
             first = _first_number(node, lengths)
             if first is not None:
@@ -47,7 +47,7 @@ def _first_number(node: torch.fx.Node, lengths: Lengths) -> int | None:
     """c if the operator numbers the tokens c, c + 1, ... along their axis and is the same along others."""
     (axis,) = token_axes(node, lengths.symbol)
     first: int | None = None
-    for length in PROBES:
+    for length in lengths.probes(node):
         value = lengths.at(node, length)
         if not isinstance(value, torch.Tensor) or value.dtype is torch.bool or value.shape[axis] != length:
             return None
@@ -84,12 +84,14 @@ def _number(program: torch.export.ExportedProgram, node: torch.fx.Node, first: i
 
 def _make_constant(program: torch.export.ExportedProgram, node: torch.fx.Node, lengths: Lengths) -> None:
     """The same number for each token needs no tensor; neither does the row of an embedding that it stands for."""
-    values = [lengths.at(node, length) for length in PROBES]
-    if not values[0].numel():
-        return
-    number = values[0].flatten()[0].item()
-    if any(bool((value != number).any()) for value in values):
-        return
+    number = None
+    for length in lengths.probes(node):
+        value = lengths.at(node, length)
+        if not isinstance(value, torch.Tensor) or not value.numel():
+            return
+        number = value.flatten()[0].item() if number is None else number
+        if bool((value != number).any()):
+            return
     for user in list(node.users):
         edit = Editor(program, user)
         if user.target is _aten.embedding.default and user.args[1] is node:
@@ -160,6 +162,35 @@ def _is_indexed(node: torch.fx.Node) -> bool:
     assert isinstance(table, torch.fx.Node)
     value = table.meta["val"]
     return table.op == "placeholder" and value.ndim == 2 and value.is_floating_point()
+
+
+def _gathered(node: torch.fx.Node) -> tuple[torch.fx.Node, torch.fx.Node] | None:
+    """The table, [size, columns] or [1, size, columns], and the numbers [1, tokens] of its rows, all columns of which
+    are gathered."""
+    if node.target is not _aten.gather.default or node.args[1] != 1:
+        return None
+    table, places = node.args[0], node.args[2]
+    assert isinstance(table, torch.fx.Node) and isinstance(places, torch.fx.Node)
+    if table.target is _aten.repeat.default and set(table.args[1]) == {1}:
+        table = table.args[0]
+    value = table.meta["val"]
+    if table.op != "placeholder" or value.ndim not in (2, 3) or (value.ndim == 3 and value.shape[0] != 1):
+        return None
+    if places.target not in (_aten.repeat.default, _aten.expand.default):
+        return None
+    column = places.args[0]
+    if column.target is not _aten.unsqueeze.default or column.args[1] not in (-1, 2):
+        return None
+    same = places.meta["val"].shape[2] == value.shape[-1]
+    return (table, column.args[0]) if same else None
+
+
+def _look_up_gathered(
+    program: torch.export.ExportedProgram, node: torch.fx.Node, table: torch.fx.Node, numbers: torch.fx.Node
+) -> None:
+    edit = Editor(program, node)
+    rows = edit.call(_aten.squeeze.dim, table, 0) if table.meta["val"].ndim == 3 else table
+    edit.replace(edit.call(_aten.embedding.default, rows, numbers), program)
 
 
 def _look_up_indexed(program: torch.export.ExportedProgram, node: torch.fx.Node) -> None:

@@ -24,6 +24,13 @@ _CASTS = frozenset(
     }
 )
 _ASSERTIONS = frozenset({_aten._assert_tensor_metadata.default, _aten._assert_scalar.default})
+_USUAL = {
+    _aten.min.other: _aten.minimum.default,
+    _aten.max.other: _aten.maximum.default,
+    _aten.multiply.Tensor: _aten.mul.Tensor,
+    _aten.__or__.Tensor: _aten.bitwise_or.Tensor,
+    _aten.__and__.Tensor: _aten.bitwise_and.Tensor,
+}
 _IDENTITIES = frozenset(
     {
         _aten.contiguous.default,
@@ -43,7 +50,7 @@ def simplify(program: torch.export.ExportedProgram) -> None:
         if node.target in _ASSERTIONS:
             graph.erase_node(node)
         elif _is_identity(node):
-            source = node.args[0]
+            source = node.args[node.target is _aten.copy.default]  # what is written over another tensor
             node.replace_all_uses_with(source)
             graph.erase_node(node)
             for output in program.graph_signature.output_specs:
@@ -52,6 +59,8 @@ def simplify(program: torch.export.ExportedProgram) -> None:
     _replace_scalars(program)
     _replace_indices(program)
     _replace_products(program)
+    _rename(program)
+    _drop_expansions(program)
     graph.eliminate_dead_code()
 
 
@@ -108,6 +117,29 @@ def _replace_products(program: torch.export.ExportedProgram) -> None:
             edit.replace(edit.call(_aten.linear.default, rows, matrix.args[0]), program)
 
 
+def _drop_expansions(program: torch.export.ExportedProgram) -> None:
+    """Sums and products broadcast by themselves; axes of size 1 of what has no tokens are left out one by one."""
+    for node in list(program.graph.nodes):
+        if node.target in (_aten.expand_as.default, _aten.expand.default):
+            for user in list(node.users):
+                if user.target not in (_aten.add.Tensor, _aten.mul.Tensor) or len(user.all_input_nodes) != 2:
+                    continue
+                (other,) = (one for one in user.all_input_nodes if one is not node)
+                if other.meta["val"].shape == user.meta["val"].shape == node.meta["val"].shape:
+                    user.replace_input_with(node, node.args[0])
+        elif node.target is _aten.squeeze.default and node.args[0].op == "placeholder":
+            edit, made = Editor(program, node), node.args[0]
+            for axis in reversed([i for i, size in enumerate(made.meta["val"].shape) if size == 1]):
+                made = edit.call(_aten.select.int, made, axis, 0)
+            edit.replace(made, program)
+
+
+def _rename(program: torch.export.ExportedProgram) -> None:
+    """Operators that have two names get the usual one."""
+    for node in program.graph.nodes:
+        node.target = _USUAL.get(node.target, node.target)
+
+
 def _constant(program: torch.export.ExportedProgram, node: torch.fx.Node) -> torch.Tensor | None:
     for spec in program.graph_signature.input_specs:
         if spec.arg.name == node.name and spec.kind.name == "CONSTANT_TENSOR":
@@ -120,6 +152,11 @@ def _is_identity(node: torch.fx.Node) -> bool:
         return True
     if node.target is _aten.dropout.default:
         return not node.args[2]
+    if node.target is _aten.copy.default:
+        written = node.args[1]
+        assert isinstance(written, torch.fx.Node)
+        before, after = written.meta["val"], node.meta["val"]
+        return bool(before.dtype == after.dtype and before.shape == after.shape)
     if node.target in _CASTS:
         source = node.args[0]
         assert isinstance(source, torch.fx.Node)

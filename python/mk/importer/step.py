@@ -57,6 +57,14 @@ class _NoGradOperators(TorchFunctionMode):
         return None if func is torch._C._set_grad_enabled else func(*args, **(kwargs or {}))
 
 
+def longest_sequence(config: Any) -> int:
+    """The positions that a model has, 0 if its config does not say."""
+    for name in ("max_position_embeddings", "max_seq_len", "seq_length"):
+        if isinstance(size := getattr(config, name, None), int) and size > 0:
+            return size
+    return 0
+
+
 def trace_step(model: Any, trace: Trace, mode: FakeTensorMode, longest: int) -> torch.export.ExportedProgram:
     """The step of `model`, whose parameters are tensors of `mode`, with N and R dynamic.
 

@@ -25,6 +25,9 @@ func.func @ring(%context: !mk_cta.context, %slot: index, %parity: i32, %bytes: i
   // CHECK-SAME: atom.relaxed.cta.shared.exch.b32 word, [$4], 1;{{.*}}st.volatile.global.v2.u32 [line+8], {$7, 0};
   // CHECK-SAME: %c-5_i32
   %landed = mk_cta.ring_await landed %full[%slot], %parity in %context, %slot, %slot, %over : memref<1xi64, 3>, memref<1xi32, 3>
+  // The consumers' wait for a slot has no clock: the flag of the CTA ends it.
+  // CHECK: spin: mbarrier.try_wait{{.*}}ld.volatile.shared.u32 word, [$3]; setp.ne.u32 leave, word, 0; @leave bra out; bra spin; out:
+  %there = mk_cta.ring_await full %full[%slot], %parity in %context, %slot, %slot, %over quit %over : memref<1xi64, 3>, memref<1xi32, 3>, memref<1xi32, 3>
   // CHECK: ld.shared.v4.u32 {$0, $1, $2, $3}, [$4];
   %words = mk_cta.fragment %ring[%slot], %slot : memref<1x4096xi32, 3> -> vector<4xi32>
   %word = vector.extract %words[0] : i32 from vector<4xi32>

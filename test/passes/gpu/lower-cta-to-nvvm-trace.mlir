@@ -26,7 +26,7 @@ func.func @ring(%context: !mk_cta.context, %slot: index, %parity: i32) {
   %over = mk_cta.shared 1004 : memref<1xi32, 3>
   %sum = mk_cta.shared 1012 : memref<1xi32, 3>
   // CHECK: %[[THREAD:.*]] = nvvm.read.ptx.sreg.tid.x
-  // CHECK: "{{.*}}mbarrier.test_wait.parity.shared::cta.b64 done, [$1], $2; @done bra out; mov.u64 begin, %globaltimer; again: mbarrier.try_wait{{.*}}setp.eq.u32 one, $4, 0; @one red.relaxed.cta.shared.add.u32 [$3], word; out: selp.u32 $0, 1, 0, done; }", "{{.*}}" %{{.*}}, %[[PARITY]], %{{.*}}, %[[THREAD]],
+  // CHECK: "{{.*}}mbarrier.test_wait.parity.shared::cta.b64 done, [$1], $2; @done bra out; mov.u64 begin, %globaltimer; spin: mbarrier.try_wait{{.*}}bra spin; came:{{.*}}setp.eq.u32 one, $4, 0; @one red.relaxed.cta.shared.add.u32 [$3], word; out: selp.u32 $0, 1, 0, done; }", "{{.*}}" %{{.*}}, %[[PARITY]], %{{.*}}, %[[THREAD]] :
   %landed = mk_cta.ring_await full %full[%slot], %parity in %context, %slot, %slot, %over timed %sum : memref<4xi64, 3>, memref<1xi32, 3> timed memref<1xi32, 3>
   return
 }

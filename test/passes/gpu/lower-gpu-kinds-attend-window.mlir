@@ -15,7 +15,7 @@ mk_task.program @step {
   mk_task.buffer @y domain(tokens) order(ranges) offset(12288) : tensor<?x272xf32>
   mk_task.kind @attend class(attend) domain(tokens) units(2) {
   ^bb0(%q: tensor<?x128xf32>, %c: !mk.cache<2x32xbf16>, %p: tensor<?xi32>, %s: tensor<?xi32>, %k: tensor<?x64xbf16>, %v: tensor<?x64xbf16>):
-    %y = mk.attend %q, %c, %p, %s, %k, %v {scale = 0.25 : f64, split = 128 : i64, splits = 2 : i64, window = 20 : i64, softcap = 0.5 : f64}
+    %y = mk.attend %q, %c, %p, %s, %k, %v {scale = 0.25 : f64, split = 256 : i64, splits = 2 : i64, window = 20 : i64, softcap = 0.5 : f64}
       : (tensor<?x128xf32>, !mk.cache<2x32xbf16>, tensor<?xi32>, tensor<?xi32>, tensor<?x64xbf16>, tensor<?x64xbf16>) -> tensor<?x272xf32>
     mk.yield %y : tensor<?x272xf32>
   }
@@ -24,15 +24,15 @@ mk_task.program @step {
 }
 // CHECK-LABEL: func.func private @attend
 // CHECK: %[[SEEN:.*]] = arith.subi %{{.*}}, %c19_i32 : i32
-// CHECK: %[[SKIPPED:.*]] = arith.divui %{{.*}}, %c64_i32 : i32
-// CHECK: %[[BLOCKS:.*]] = arith.divui %{{.*}}, %c64_i32 : i32
+// CHECK: %[[SKIPPED:.*]] = arith.divui %{{.*}}, %c128_i32 : i32
+// CHECK: %[[BLOCKS:.*]] = arith.divui %{{.*}}, %c128_i32 : i32
 // CHECK: scf.for %{{.*}} = %[[SKIPPED]] to %[[BLOCKS]]
 // CHECK: %[[BEFORE:.*]] = arith.cmpi slt, %{{.*}}, %[[END:.*]] : i32
 // CHECK: %[[BEHIND:.*]] = arith.cmpi slt, %[[BEGIN:.*]], %{{.*}} : i32
-// CHECK-NEXT: arith.andi %[[BEFORE]], %[[BEHIND]]
-// CHECK: %[[BEFORE:.*]] = arith.cmpi slt, %{{.*}}, %[[END]] : i32
+// CHECK: arith.andi %{{.*}}, %[[BEHIND]]
+// CHECK: mk_cta.mma
 // CHECK: %[[BEHIND:.*]] = arith.cmpi slt, %[[BEGIN]], %{{.*}} : i32
-// CHECK-NEXT: %[[EXISTS:.*]] = arith.andi %[[BEFORE]], %[[BEHIND]]
+// CHECK-NEXT: %[[EXISTS:.*]] = arith.andi %{{.*}}, %[[BEHIND]]
 // CHECK: ex2.approx
 // CHECK: rcp.approx
 // CHECK: arith.select %[[EXISTS]]

@@ -3,7 +3,8 @@
 // Tests attention on a range of positions. The query and the token's own key and value are asked for behind the wait; a
 // block of the cache is there already, one slot for keys and values of a head of 32. The token's own row is written
 // over its place in the slot, and so are those of other tokens of the step that the warp finds, each behind a fence.
-// The slot goes back when all that follows from it is known. Warps meet in shared memory.
+// What lies behind the last position becomes zeros. The slot goes back when all that follows from it is known. The four
+// warps of a team meet in shared memory.
 
 module attributes {mk.target = #mk.target<kind = "gpu", features = "sm_90a", workers = 2, lanes = 2, bandwidth = 3150, shared = 65536, in_flight = 32768>, mk.options = #mk.options<max_tokens = 8, max_rows = 8, max_sequences = 4, max_length = 64, page = 16, split = 32>} {
 mk_task.program @step {
@@ -32,12 +33,14 @@ mk_task.program @step {
 // CHECK: nvvm.vote.ballot.sync
 // CHECK: math.cttz
 // CHECK: mk_cta.proxy_fence shared
+// CHECK: memref.store %cst{{.*}}, %{{.*}} : memref<{{.*}}x1024xvector<4xi32>, 3>
+// CHECK: mk_cta.proxy_fence shared
 // CHECK: mk_cta.fragment %{{.*}}[%[[SLOT]]]
-// CHECK-COUNT-2: mk_cta.mma
+// CHECK-COUNT-8: mk_cta.mma
 // CHECK: mk_cta.transposed %{{.*}}[%[[SLOT]]]
-// CHECK-COUNT-4: mk_cta.mma
+// CHECK-COUNT-8: mk_cta.mma
 // CHECK: mk_cta.ring_release %{{.*}}[%[[SLOT]]] after
-// CHECK: nvvm.barrier
+// CHECK: nvvm.barrier id = %{{.*}} number_of_threads = %c128_i32
 // The sums of 4 heads and 2 ranges are 256 words, so the first pair is number 128.
 // CHECK: arith.addi %{{.*}}, %c128
 // CHECK: memref.store %{{.*}} : memref<?x272xi32, strided<[272, 1]>, 1>

@@ -22,6 +22,7 @@ _WAITS = {
     -5: ("the ring: copies that its loader has asked for", "slot"),
     -6: ("the ring: its consumers to begin a step", "step"),
     -7: ("the ring: its loader to have read a step", "step"),
+    -8: ("the ring: its consumers to leave", ""),
 }
 
 
