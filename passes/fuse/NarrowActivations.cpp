@@ -27,10 +27,8 @@ static bool isOnlyReadRounded(Value value) {
 }
 
 static bool canRound(Operation *op) {
-  return op &&
-         (isElementwise(op) ||
-          isa<EmbeddingOp, RmsNormOp, LayerNormOp, HeadNormOp, RopeOp, SelectRowsOp, CombineOp>(
-              op));
+  return op && (isElementwise(op) || isa<EmbeddingOp, RmsNormOp, LayerNormOp, HeadNormOp, RopeOp,
+                                         SelectRowsOp, CombineOp, GenericOp>(op));
 }
 
 static void narrow(Value value) {

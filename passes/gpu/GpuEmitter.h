@@ -129,6 +129,7 @@ private:
   Value pullRope(RopeOp op, Value row, Column column);
   Value pullEmbedding(EmbeddingOp op, Value row, Column column);
   Value pullCombine(CombineOp op, Value row, Column column);
+  Value pullGeneric(GenericOp op, Value row, Column column); // GpuGeneric.cpp
   /// A loop over the ranges of a head, a few at a time: `load` gives the `parts` sums of a range.
   /// Of so many lanes that share the ranges of a column one.
   struct RangeLane {

@@ -270,7 +270,7 @@ FailureOr<RingPlace> GpuEmitter::emitColumns() {
   Region &body = isa<RowwiseOp>(anchor) ? cast<RowwiseOp>(anchor).getBody() : kind.getBody();
   for (Operation &op : body.front().without_terminator())
     if (!isElementwise(&op) && !isa<SliceOp, RopeOp, SelectRowsOp, EmbeddingOp, CombineOp,
-                                    KvAppendOp, HeadNormOp, RmsNormOp, LayerNormOp>(op))
+                                    GenericOp, KvAppendOp, HeadNormOp, RmsNormOp, LayerNormOp>(op))
       return refuse(&op, "has no body of its own: it is expected before or after a product");
   if (hasHeads())
     return emitHeads();

@@ -71,11 +71,6 @@ struct LowerGpuKinds : mk::impl::LowerGpuKindsBase<LowerGpuKinds> {
         return op->emitOpError() << "has no code for a gpu: compile mixtures of experts for a cpu"
                                  << (getModulePath(op).empty() ? "" : " (at ") << getModulePath(op)
                                  << (getModulePath(op).empty() ? "" : ")");
-    for (auto kind : program.getOps<mk_task::KindOp>())
-      if (Operation *op = kind.getAnchor(); isa<GenericOp>(op))
-        return op->emitOpError() << "has no code for a gpu: compile it for a cpu"
-                                 << (getModulePath(op).empty() ? "" : " (at ") << getModulePath(op)
-                                 << (getModulePath(op).empty() ? "" : ")");
     return success();
   }
 

@@ -129,6 +129,7 @@ static Meaning makeTable(StringAttr name, const TorchTensorType &type) {
   table.kind = Kind::Table;
   table.weight = name;
   table.numbers = *numbers;
+  table.bound = *numbers == Kind::Whole ? kExactIntegers : 0;
   int64_t stride = 1;
   for (int64_t size : llvm::reverse(type.shape)) {
     table.view.axes.insert(table.view.axes.begin(), Axis::columns(size, stride));

@@ -237,6 +237,8 @@ std::optional<Meaning> mk::emitGeneric(Conversion &conversion, Location location
       inner.erase();
   Meaning result = conversion.makeRows(generic.getResult(), axes, domain);
   result.kind = kind;
+  for (const Indexed &operand : operands) // who computes with integers says another one
+    result.bound = std::max(result.bound, operand.meaning.bound);
   return result;
 }
 

@@ -13,6 +13,10 @@
 
 namespace mlir::mk {
 
+/// Float32 holds every integer up to here. Positions are below max_length, tokens below the
+/// vocabulary, integers of the model are checked when it is imported: all within.
+inline constexpr double kExactIntegers = 1 << 24;
+
 /// Writes the region of a mk.generic.
 struct Scalars {
   OpBuilder &b;

@@ -9,8 +9,6 @@ using namespace mlir;
 using namespace mlir::mk;
 using arith::CmpFPredicate;
 
-static constexpr double kExact = 1 << 24; // float32 holds every integer up to here
-
 namespace {
 /// An operand: a tensor, or a number of the graph.
 struct Operand {
@@ -35,9 +33,7 @@ static std::optional<Operand> readOperand(Conversion &conversion, Value value) {
     std::optional<Meaning> meaning = realize(conversion, conversion.get(value), value.getLoc());
     if (!numbers || !meaning)
       return std::nullopt;
-    // Positions are below max_length, tokens below the vocabulary: both below 2^24.
-    double bound = meaning->kind == Kind::Indices ? kExact - 1 : meaning->bound;
-    return Operand{*meaning, *numbers, bound};
+    return Operand{*meaning, *numbers, meaning->bound};
   }
   if (std::optional<bool> truth = readBool(value))
     return Operand{makeLiteral(*truth, Kind::Flags), Kind::Flags};
@@ -75,11 +71,17 @@ static std::optional<Meaning> mapOperands(Conversion &conversion, Operation *op,
   if (!kind)
     return std::nullopt;
   double most = *kind == Kind::Whole && bound ? bound(bounds) : 0;
-  if (*kind == Kind::Whole && (!bound || most > kExact)) {
+  if (*kind == Kind::Whole && (!bound || most > kExactIntegers)) {
     conversion.note("arithmetic of integers that float32 may not hold exactly");
     return std::nullopt;
   }
-  std::optional<Meaning> result = mapPoints(conversion, op->getLoc(), meanings, function, *kind);
+  std::optional<Meaning> result = mapPoints(
+      conversion, op->getLoc(), meanings,
+      [&](Scalars &s, ArrayRef<Value> x) {
+        Value number = function(s, x); // a sum of booleans is one too
+        return *kind == Kind::Flags ? s.fromTruth(s.toTruth(number)) : number;
+      },
+      *kind);
   if (result)
     result->bound = most;
   return result;

@@ -100,6 +100,12 @@ Maybe mk::takeLargest(Conversion &conversion, Location location, const Meaning &
   return takeRanked(conversion, location, x, dim, count, columns, /*ascending=*/false);
 }
 
+/// Places must be integers: booleans choose in another way.
+static bool arePlaces(const Maybe &places) {
+  return places && (places->kind == Kind::Whole || places->kind == Kind::Indices ||
+                    (!isRowKind(places->kind) && places->numbers == Kind::Whole));
+}
+
 static Maybe realizeOperand(Conversion &conversion, Operation *op, unsigned number = 0) {
   Maybe x = realize(conversion, conversion.get(op->getOperand(number)), op->getLoc());
   return x && x->kind == Kind::Literal ? copyPlain(conversion, *x, op->getLoc()) : x;
@@ -181,7 +187,7 @@ static Maybe cumulativeSum(Conversion &conversion, Operation *op) {
     return mixes(conversion);
   Nest nest{getShape(x->view.axes), {x->view.axes[*dim].size}, "sum"};
   double bound = (x->kind == Kind::Flags ? 1 : x->bound) * nest.reduced[0];
-  if (*kind == Kind::Whole && (x->kind == Kind::Indices || bound > (1 << 24))) {
+  if (*kind == Kind::Whole && (x->kind == Kind::Indices || bound > kExactIntegers)) {
     conversion.note("arithmetic of integers that float32 may not hold exactly");
     return std::nullopt;
   }
@@ -205,7 +211,7 @@ static Maybe cumulativeSum(Conversion &conversion, Operation *op) {
 static Maybe gather(Conversion &conversion, Operation *op) {
   Maybe x = realizeOperand(conversion, op), places = realizeOperand(conversion, op, 2);
   std::optional<int64_t> dim = readDim(x, op->getOperand(1));
-  if (!dim || !places || places->view.axes.size() != x->view.axes.size())
+  if (!dim || !arePlaces(places) || places->view.axes.size() != x->view.axes.size())
     return std::nullopt;
   if (x->view.axes[*dim].isRow() || places->view.axes[*dim].isRow())
     return mixes(conversion);
@@ -224,7 +230,7 @@ template <bool adds> static Maybe scatter(Conversion &conversion, Operation *op)
   std::optional<double> number = readNumber(op->getOperand(3));
   if (!number)
     values = realizeOperand(conversion, op, 3);
-  if (!dim || !places || (!number && !values) || places->view.axes.size() != x->view.axes.size() ||
+  if (!dim || !arePlaces(places) || (!number && !values) || places->view.axes.size() != x->view.axes.size() ||
       (adds && number))
     return std::nullopt;
   if (x->view.axes[*dim].isRow() || places->view.axes[*dim].isRow())
@@ -291,7 +297,7 @@ template <bool adds> static Maybe scatter(Conversion &conversion, Operation *op)
 static Maybe oneHot(Conversion &conversion, Operation *op) {
   Maybe places = realizeOperand(conversion, op);
   std::optional<int64_t> classes = readInt(op->getOperand(1));
-  if (!places || !classes || *classes < 1)
+  if (!arePlaces(places) || !classes || *classes < 1)
     return std::nullopt;
   Nest nest{getShape(places->view.axes), {}, ""};
   SmallVector<AffineExpr> index = getDims(op->getContext(), nest.shape.size());
@@ -311,7 +317,7 @@ static Maybe oneHot(Conversion &conversion, Operation *op) {
 /// index_select(x, dim, places), and index.Tensor(x, [none.., places, none..])
 static Maybe takeAlong(Conversion &conversion, Location location, Maybe x, int64_t dim,
                        Maybe places) {
-  if (!x || !places || places->view.axes.size() != 1)
+  if (!x || !arePlaces(places) || places->view.axes.size() != 1)
     return std::nullopt;
   if (x->view.axes[dim].isRow() || places->view.axes[0].isRow())
     return mixes(conversion);
@@ -376,7 +382,7 @@ static Maybe index(Conversion &conversion, Operation *op) {
 /// their weights, a row with a column for each expert.
 static Maybe experts(Conversion &conversion, Operation *op) {
   Maybe chosen = realizeOperand(conversion, op, 1), weights = realizeOperand(conversion, op, 2);
-  if (!chosen || !weights || chosen->view.axes.size() != 2 || weights->view.axes.size() != 2 ||
+  if (!arePlaces(chosen) || !weights || chosen->view.axes.size() != 2 || weights->view.axes.size() != 2 ||
       !chosen->view.axes[0].isRow() ||
       !(getShape(chosen->view.axes) == getShape(weights->view.axes)))
     return std::nullopt;

@@ -192,11 +192,15 @@ std::optional<Meaning> Realizer::realize(const Meaning &meaning) {
   case Kind::Rows:
   case Kind::Flags:
   case Kind::Whole:
-  case Kind::Indices:
   case Kind::Positions:
   case Kind::Table:
   case Kind::Literal:
     return meaning;
+  case Kind::Indices: {
+    Meaning bounded = meaning;
+    bounded.bound = kExactIntegers - 1 + std::abs(meaning.number);
+    return bounded;
+  }
   case Kind::Vector:
   case Kind::Matrix:
   case Kind::Experts:

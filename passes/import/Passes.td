@@ -11,9 +11,10 @@ def ConvertTorchToMk : Pass<"convert-torch-to-mk", "ModuleOp"> {
     Walks `@step` in order and works out for each torch tensor *what it means*: a view of activation rows,
     a weight, one of the step's inputs, or a piece of a written-out pattern (a mean of squares, a rotated
     half, ...). Views, transposes and reshapes change only how rows are looked at, so they need no op; a
-    pattern becomes an op when its last piece arrives and every earlier piece fits. A piece that ends
-    anywhere else is an error, so nothing is dropped or guessed: a norm, rotation or gate is recognised by
-    its arithmetic, never by a class name.
+    pattern becomes an op when its last piece arrives and every earlier piece fits. A norm, rotation or gate is
+    recognised by its arithmetic, never by a class name. A piece that ends anywhere else is computed after all,
+    and what no pattern takes becomes a `mk.generic`, whose loop nest cannot name another token: an operator that
+    relates tokens to each other is an error, so nothing is dropped or guessed.
 
     Only what the result depends on is converted: masks, sizes and assertions that feed nothing are left
     behind. Casts between floating-point types are left out because every mk op computes in float32.

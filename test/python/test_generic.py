@@ -175,6 +175,33 @@ def test_bits_do_not_depend_on_the_batch_the_workers_or_the_chunks() -> None:
     assert np.array_equal(found[0], found[1]) and np.array_equal(found[0], found[2])
 
 
+def refused_with(function: Function, reason: str) -> None:
+    with pytest.raises(CompileError, match=rf"layers\.0\.mlp.*{reason}"):
+        compile_model(model_with(function))
+
+
+def test_integers_that_float32_may_not_hold_are_refused() -> None:
+    big = torch.arange(64) * 65536
+    refused_with(lambda x: x * ((x > 0).long() * 2**24 + 1), "arithmetic of integers")
+    refused_with(lambda x: x * (big.to(x.device) + 1), "arithmetic of integers")
+    refused_with(lambda x: x + x.long(), "numbers that become integers")
+    refused_with(lambda x: x * ((x > 0).long() ^ 3), "")
+
+
+def test_booleans_are_no_places() -> None:
+    everything = torch.ones(64, dtype=torch.bool)
+    refused_with(lambda x: x[..., everything] * 2, "index.Tensor")
+
+
+def test_a_sum_of_booleans_is_a_boolean() -> None:
+    def both(x: torch.Tensor) -> torch.Tensor:
+        return ((x > 0) + (x < 1)).float() + ((x > 0.5) * (x < 1)).long() + (x > 0).sum(-1, keepdim=True) / 64
+
+    model = model_with(both)
+    tokens = texts(160, totals(HISTORY))
+    assert error_of(model, logits_of(compile_model(model), tokens), tokens) < 2e-4
+
+
 MIXING: dict[str, Function] = {
     "a mean over tokens": lambda x: x - x.mean(1, keepdim=True),
     "a maximum over tokens": lambda x: x + x.amax(1, keepdim=True),

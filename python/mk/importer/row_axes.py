@@ -103,7 +103,7 @@ class RowAxes:
 
     def atoms(self, size: Any, split: list[Atom] | None = None) -> Any:
         """The atoms of a size; with `split`, only whether these multiply to it (None if not)."""
-        expr = integer(size.node.expr) if isinstance(size, torch.SymInt) else int(size)
+        expr: Any = integer(size.node.expr) if isinstance(size, torch.SymInt) else int(size)
         if type(expr).__name__ == "Min":  # rows of a table, which must have that many
             (most,) = (arg for arg in expr.args if arg.is_Integer)
             (expr,) = (arg for arg in expr.args if not arg.is_Integer)

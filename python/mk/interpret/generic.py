@@ -114,13 +114,10 @@ def generic(op: Operation, operands: list[Any]) -> Array:
     sizes = [int(size) for size in op.attributes["sizes"]]
     parallel = len(sizes) - op.attributes.get("reductions", 0)
     rows = next(
-        len(value)
-        for value, given in zip(op.operands, operands, strict=True)
-        if value.type.shape[0] is None
-        for value in [given]
+        len(given) for value, given in zip(op.operands, operands, strict=True) if value.type.shape[0] is None
     )
     columns = math.prod(sizes[:parallel])
-    point = np.indices(sizes[:parallel]).reshape(parallel, -1)  # [parallel numbers, columns]
+    point = np.indices(sizes[:parallel]).reshape(parallel, columns)
     combine, neutral = COMBINERS[op.attributes.get("combiner", "sum")]
     result = np.full((rows, columns), neutral, f32)
     with np.errstate(all="ignore"):
