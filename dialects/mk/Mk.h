@@ -32,6 +32,8 @@ namespace mlir::mk {
 /// The module attributes that carry the target record and the sizes; null if absent.
 inline constexpr llvm::StringLiteral kTargetAttr = "mk.target";
 inline constexpr llvm::StringLiteral kOptionsAttr = "mk.options";
+/// Of an argument of @step: the host hands it in, row by row, beside the request.
+inline constexpr llvm::StringLiteral kInputAttr = "mk.input";
 TargetAttr getTarget(Operation *op);
 OptionsAttr getOptions(Operation *op);
 /// The same; where they are absent, null and an error on the op.

@@ -72,7 +72,7 @@ static YieldOp verifyRegion(Operation *op, Region &region, StringRef name, TypeR
   }
   for (Operation &inner : block)
     if (inner.getName().getDialectNamespace() != MkDialect::getDialectNamespace() ||
-        isa<RowwiseOp, AdvanceOp>(inner) || multiplies(&inner)) {
+        isa<RowwiseOp, AdvanceOp, FinishOp>(inner) || multiplies(&inner)) {
       op->emitOpError() << "expected its " << name << " to hold row-wise mk ops, found "
                         << inner.getName();
       return nullptr;

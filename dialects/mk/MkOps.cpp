@@ -121,6 +121,10 @@ LogicalResult RopeOp::verify() {
 
 int64_t RopeOp::getPairs() { return getColumns(getFrequencies()); }
 
+LogicalResult FinishOp::verify() {
+  return getResults().empty() ? emitOpError("expected at least one result of the step") : success();
+}
+
 LogicalResult SelectRowsOp::verify() { return expectSameColumns(*this, getInput()); }
 
 LogicalResult SliceOp::verify() {

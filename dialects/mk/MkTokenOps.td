@@ -87,4 +87,19 @@ def Mk_AdvanceOp : Mk_Op<"advance"> {
   let assemblyFormat = "$next attr-dict `:` type($next)";
 }
 
+def Mk_FinishOp : Mk_Op<"finish"> {
+  let summary = "end a step that has results of its own instead of tokens, and the run";
+  let description = [{
+    The last op of a function with inputs and results, as `mk.advance` is of a language model's: every row of `results` has
+    been written when it runs, and no step follows. Lowers to a `serial` kind. For a CPU.
+
+    ```mlir
+    mk.finish %y, %z : tensor<?x64xf32>, tensor<?x8xf32>
+    ```
+  }];
+  let arguments = (ins Variadic<Mk_Activation>:$results);
+  let assemblyFormat = "$results attr-dict `:` type($results)";
+  let hasVerifier = 1;
+}
+
 #endif // MK_TOKEN_OPS_TD

@@ -155,7 +155,7 @@ def MkCta_SignalOp : MkCta_Op<"signal", [MemoryEffects<[MemRead, MemWrite]>]> {
 def MkCta_PublishStepOp : MkCta_Op<"publish_step", [MemoryEffects<[MemRead, MemWrite]>]> {
   let summary = "end the step";
   let description = [{
-    Adds one to the context's step with release order. Only `mk.advance` does, after every other task of the
+    Adds one to the context's step with release order. Only `mk.advance` and `mk.finish` do, after every other task of the
     step, so it publishes the next request and, by the schedule, all that the step wrote.
 
     ```mlir

@@ -128,7 +128,8 @@ SegmentAttr::Groups SegmentAttr::groups(int64_t unit, int64_t lanes) const {
 
 void BufferOp::build(OpBuilder &builder, OperationState &state, StringAttr name, UnitAttr request,
                      DomainAttr domain, IntegerAttr offset, TypeAttr type) {
-  build(builder, state, name, request, /*flagged=*/UnitAttr(), domain, OrderAttr(), offset, type);
+  build(builder, state, name, request, /*input=*/UnitAttr(), /*flagged=*/UnitAttr(), domain,
+        OrderAttr(), offset, type);
 }
 
 void mk_task::WeightOp::build(OpBuilder &builder, OperationState &state, StringAttr name,
@@ -138,7 +139,7 @@ void mk_task::WeightOp::build(OpBuilder &builder, OperationState &state, StringA
 }
 
 bool mk_task::endsStep(KindOp kind) {
-  return llvm::any_of(kind.getBody().getOps(), llvm::IsaPred<mk::AdvanceOp>);
+  return llvm::any_of(kind.getBody().getOps(), llvm::IsaPred<mk::AdvanceOp, mk::FinishOp>);
 }
 
 int64_t BufferOp::getPitch() {

@@ -70,7 +70,7 @@ struct FragmentTile {
 /// Where column c of a buffer or weight in the order `fragments` lies.
 int64_t getFragmentPosition(int64_t column);
 
-/// Whether the kind publishes the next step (mk.advance), which every worker awaits.
+/// Whether the kind publishes the next step (mk.advance, mk.finish), which every worker awaits.
 bool endsStep(KindOp kind);
 
 /// Bytes from one tile of a `layout(tiles)` weight to the next in a worker's stream.

@@ -31,6 +31,8 @@ LogicalResult BufferOp::verify() {
       (getRequest() || type.getRank() != 2 || !(element.isF32() || element.isBF16())))
     return emitOpError() << "flagged expected rows of f32 or bf16, found " << type
                          << (getRequest() ? " of the request" : "");
+  if (getInput() && (getRequest() || getFlagged()))
+    return emitOpError("expected an input outside of the request and not flagged");
   if (getFlagged() && element.isBF16() && type.getDimSize(1) % 2)
     return emitOpError() << "flagged expected rows of whole words, found " << type;
   return verifyOffset(*this, getOffset());
@@ -103,7 +105,7 @@ LogicalResult KindOp::verify() {
 Operation *KindOp::getYield() { return getBody().front().getTerminator(); }
 
 Operation *KindOp::getAnchor() {
-  // Only a kind without results (mk.advance) has nothing to yield.
+  // Only a kind without results (mk.advance, mk.finish) has nothing to yield.
   Operation *yield = getYield();
   return yield->getNumOperands() ? yield->getOperand(0).getDefiningOp() : yield->getPrevNode();
 }
@@ -191,10 +193,12 @@ static LogicalResult verifyFamily(FamilyOp family, const Declarations &declarati
   for (Attribute name : family.getOutputs()) {
     Operation *output = lookup(declarations, name);
     auto buffer = dyn_cast<BufferOp>(output);
-    if (isa<WeightOp>(output) || (buffer && buffer.getRequest()))
+    if (isa<WeightOp>(output) || (buffer && (buffer.getRequest() || buffer.getInput())))
       return family.emitOpError() << family.getSymNameAttr() << " cannot write " << name
                                   << ": it is "
-                                  << (buffer ? "an array of the request" : "a weight");
+                                  << (!buffer             ? "a weight"
+                                      : buffer.getInput() ? "an input"
+                                                          : "an array of the request");
     if (isa<CacheOp>(output) && !llvm::is_contained(family.getOperandsAttr(), name))
       return family.emitOpError() << family.getSymNameAttr() << ": cache result " << name
                                   << " expected to be an operand too";

@@ -49,16 +49,19 @@ def MkTask_BufferOp : MkTask_SymbolOp<"buffer"> {
     ```mlir
     mk_task.buffer @x domain(tokens) offset(4096) : tensor<?x64xf32>
     mk_task.buffer @tokens request domain(tokens) : tensor<?xi32>
+    mk_task.buffer @image input domain(tokens) offset(0) : tensor<?x64xf32>
     ```
+
+    An `input` is what the host has written before the step; no family writes it, and it has bytes of its own.
   }];
-  let arguments = (ins SymbolNameAttr:$sym_name, UnitAttr:$request, UnitAttr:$flagged, MkTask_Domain:$domain,
+  let arguments = (ins SymbolNameAttr:$sym_name, UnitAttr:$request, UnitAttr:$input, UnitAttr:$flagged, MkTask_Domain:$domain,
                        DefaultValuedAttr<MkTask_Order, "::mlir::mk_task::Order::natural">:$order,
                        OptionalAttr<I64Attr>:$offset, TypeAttrOf<AnyRankedTensor>:$type);
   let builders = [OpBuilder<(ins "::mlir::StringAttr":$name, "::mlir::UnitAttr":$request,
                              "::mlir::mk_task::DomainAttr":$domain, "::mlir::IntegerAttr":$offset,
                              "::mlir::TypeAttr":$type)>];
   let assemblyFormat = [{
-    $sym_name (`request` $request^)? (`flagged` $flagged^)? `domain` `(` $domain `)` (`order` `(` $order^ `)`)?
+    $sym_name (`request` $request^)? (`input` $input^)? (`flagged` $flagged^)? `domain` `(` $domain `)` (`order` `(` $order^ `)`)?
     (`offset` `(` $offset^ `)`)? attr-dict `:` $type
   }];
   let hasVerifier = 1;

@@ -146,6 +146,7 @@ private:
   void emitArgmaxReduce(ArgmaxReduceOp op);
   LogicalResult emitSample(SampleOp op);
   void emitAdvance(AdvanceOp op);
+  void emitFinish();
 
   CodeBuilder &b;
   mk_task::ProgramOp program;

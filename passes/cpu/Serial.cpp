@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // The bodies of the `serial` kinds that end a step: the token with the largest logit, and the
-// set-up of the next step. See mk.argmax_reduce and mk.advance for what they mean; mk.sample is in
-// Sample.cpp.
+// set-up of the next step, or the end of the run. See mk.argmax_reduce, mk.advance and mk.finish
+// for what they mean; mk.sample is in Sample.cpp.
 #include "passes/cpu/KindEmitter.h"
 
 #include "llvm/ADT/TypeSwitch.h"
@@ -89,6 +89,11 @@ void KindEmitter::emitAdvance(AdvanceOp op) {
   b.create<mk_cta::PublishStepOp>(context);
 }
 
+void KindEmitter::emitFinish() {
+  write(b.integer(0), request("running"), b.index(0));
+  b.create<mk_cta::PublishStepOp>(context);
+}
+
 LogicalResult KindEmitter::emitSerial() {
   Operation *anchor = kind.getAnchor();
   return llvm::TypeSwitch<Operation *, LogicalResult>(anchor)
@@ -96,5 +101,6 @@ LogicalResult KindEmitter::emitSerial() {
       .Case([&](ArgmaxReduceOp op) { return emitArgmaxReduce(op), success(); })
       .Case([&](SampleOp op) { return emitSample(op); })
       .Case([&](AdvanceOp op) { return emitAdvance(op), success(); })
+      .Case([&](FinishOp) { return emitFinish(), success(); })
       .Default([&](Operation *op) { return refuse(op, "has no serial body"); });
 }

@@ -19,10 +19,11 @@ def AddSampler : Mk_FusePass<"mk-add-sampler"> {
   let summary = "append greedy choice, sampling and the end of the step to the model";
   let description = [{
     Puts `mk.argmax`, `mk.sample` and `mk.advance` before the return, so that the program chooses the next token and
-    starts the next step itself: a generation is one call, without a round trip to the host per token.
+    starts the next step itself: a generation is one call, without a round trip to the host per token. A function that has
+    an argument with `mk.input` returns rows for their own sake: there `mk.finish` of all of them ends the step.
 
-    **Requires** a function that returns exactly one tensor of logits.
-    **Ensures** the logits are still returned, and `mk.advance` comes last.
+    **Requires** a function that returns exactly one tensor of logits, or has inputs and returns rows.
+    **Ensures** they are still returned, and `mk.advance` or `mk.finish` comes last.
 
     ```mlir
     return %logits : tensor<?x160xf32>

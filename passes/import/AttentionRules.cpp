@@ -4,7 +4,8 @@
 // The custom operator that the importer puts in place of every attention:
 // torch.mk.attention(q [1,H,N,D], k [1,KH,N,D], v [1,KH,N,D], positions [N], slots [N], layer,
 // scale, window, softcap, sinks [H] or none)
-// -> [1,N,H,D]; the window is 0 and the softcap 0.0 where there is none
+// -> [1,N,H,D]; the window is 0 and the softcap 0.0 where there is none. The positions are the last
+// that each token sees: the step's, or an input of the function.
 
 #include "passes/import/Conversion.h"
 
@@ -31,10 +32,11 @@ static std::optional<Heads> readHeads(Conversion &conversion, Value operand) {
   return Heads{heads, axes[2].size, axes[3].size};
 }
 
-static bool isInput(Conversion &conversion, Value operand, StringRef name) {
+/// The input of the step that an operand is, as it is; null if it is none.
+static Value getIndices(Conversion &conversion, Value operand) {
   Meaning meaning = conversion.get(operand);
-  return meaning.kind == Kind::Indices && meaning.view.value == conversion.getInput(name) &&
-         meaning.number == 0 && meaning.view.axes.size() == 1;
+  bool plain = meaning.kind == Kind::Indices && meaning.number == 0;
+  return plain && meaning.view.axes.size() == 1 ? meaning.view.value : Value();
 }
 
 static std::optional<Meaning> attend(Conversion &conversion, Operation *op) {
@@ -52,8 +54,11 @@ static std::optional<Meaning> attend(Conversion &conversion, Operation *op) {
   if (keys->count != values->count || query->count % keys->count != 0)
     return refuse(
         "the query heads must be a multiple of the key heads, and these equal the value heads");
-  if (!isInput(conversion, op->getOperand(3), "positions") ||
-      !isInput(conversion, op->getOperand(4), "slots"))
+  // A token sees up to its own position, or up to one that the host says.
+  Value positions = conversion.getInput("positions"), slots = conversion.getInput("slots");
+  Value last = getIndices(conversion, op->getOperand(3));
+  if ((last != positions && !conversion.isOwnIndices(last)) ||
+      getIndices(conversion, op->getOperand(4)) != slots)
     return refuse("the positions and slots must be inputs of the step");
   std::optional<int64_t> layer = readInt(op->getOperand(5)), window = readInt(op->getOperand(7));
   std::optional<double> scale = readNumber(op->getOperand(6)),
@@ -80,7 +85,6 @@ static std::optional<Meaning> attend(Conversion &conversion, Operation *op) {
     return std::nullopt;
   if (!conversion.claimLayer(*layer))
     return refuse("layer " + Twine(*layer) + " already has a cache");
-  Value positions = conversion.getInput("positions"), slots = conversion.getInput("slots");
   Type cacheType =
       CacheType::get(op->getContext(), keys->count, keys->size, conversion.getWeightType());
   Value cache = conversion.create<KvCacheOp>(location, cacheType, conversion.getI64(*layer));
@@ -88,7 +92,7 @@ static std::optional<Meaning> attend(Conversion &conversion, Operation *op) {
                                         slots);
   Value sinkOfHead = hasSinks ? conversion.getWeight(sinks, location) : Value();
   Value result = conversion.create<AttentionOp>(
-      location, queryRows.getType(), queryRows, cache, positions, slots, sinkOfHead,
+      location, queryRows.getType(), queryRows, cache, last, slots, sinkOfHead,
       conversion.getF64(*scale), conversion.getI64(*window), conversion.getF64(*softcap));
   Axes axes = {Axis::unit(), Axis::row(), Axis::columns(query->count, query->size),
                Axis::columns(query->size, 1)};

@@ -142,6 +142,17 @@ bool mk::isRowsLike(const Meaning &meaning) {
   }
 }
 
+Meaning Conversion::makeInput(Value input, ArrayRef<int64_t> shape) {
+  auto type = cast<RankedTensorType>(input.getType());
+  Axes axes = type.getRank() == 1 ? Axes{Axis::row()} : plainAxes(type.getDimSize(1));
+  Meaning meaning = makeRows(input, *reshapeAxes(axes, shape), Value());
+  if (type.getRank() == 1) {
+    meaning.kind = Kind::Indices;
+    ownIndices.insert(input);
+  }
+  return meaning;
+}
+
 Value Conversion::getRows(const Meaning &meaning, Location location) {
   if (!isRowsLike(meaning)) {
     note("activation rows are needed, not " + describe(meaning.kind));

@@ -30,6 +30,10 @@ public:
   /// One of the step's inputs by name: tokens, positions, slots or rows.
   Value getInput(StringRef name) const { return inputs.lookup(name); }
   void setInput(StringRef name, Value input) { inputs[name] = input; }
+  /// What a torch tensor of this shape is that the host hands in as `input`.
+  Meaning makeInput(Value input, ArrayRef<int64_t> shape);
+  /// Whether `value` is such an input of one integer for each row.
+  bool isOwnIndices(Value value) const { return ownIndices.contains(value); }
 
   /// Declares a parameter or buffer; fails if the name has another shape already.
   LogicalResult declareWeight(StringAttr name, ArrayRef<int64_t> shape);
@@ -86,6 +90,7 @@ private:
   Type weightType;
   DenseMap<Value, Meaning> meanings;
   llvm::StringMap<Value> inputs;
+  DenseSet<Value> ownIndices;
   DenseMap<StringAttr, SmallVector<int64_t>> weightShapes;
   DenseMap<std::pair<StringAttr, Attribute>, Value> weights; // by name and view
   DenseSet<int64_t> layers;

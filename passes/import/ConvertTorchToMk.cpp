@@ -85,6 +85,41 @@ static bool agrees(const Meaning &meaning, Value tensor) {
                       [](auto pair) { return std::get<0>(pair).size == std::get<1>(pair); });
 }
 
+/// The arguments that become arguments of their own, beside the request's.
+static SmallVector<BlockArgument> findInputs(func::FuncOp step) {
+  SmallVector<BlockArgument> inputs;
+  for (BlockArgument argument : step.getArguments()) {
+    auto kind = step.getArgAttrOfType<StringAttr>(argument.getArgNumber(), "mk.kind");
+    if (kind && kind == "input")
+      inputs.push_back(argument);
+  }
+  return inputs;
+}
+
+/// tensor<?xDxf32> of a torch tensor [1.., ?, ...] with D numbers behind the rows, tensor<?xi32> of
+/// integers [1.., ?]; null for another.
+static Type getInputType(BlockArgument input) {
+  std::optional<TorchTensorType> type = parseTorchTensor(input.getType());
+  if (!type)
+    return Type();
+  ArrayRef<int64_t> shape =
+      ArrayRef<int64_t>(type->shape).drop_while([](int64_t size) { return size == 1; });
+  if (shape.empty() || !ShapedType::isDynamic(shape.front()))
+    return Type();
+  int64_t columns = 1;
+  for (int64_t size : shape.drop_front()) {
+    if (size <= 0) // a second `?` is negative
+      return Type();
+    columns *= size;
+  }
+  MLIRContext *context = input.getContext();
+  if (type->isFloatingPoint())
+    return RankedTensorType::get({ShapedType::kDynamic, columns}, Float32Type::get(context));
+  if (type->elementType != "si64" || shape.size() != 1)
+    return Type();
+  return RankedTensorType::get({ShapedType::kDynamic}, IntegerType::get(context, 32));
+}
+
 /// A parameter or buffer of any rank.
 static Meaning makeTable(StringAttr name, const TorchTensorType &type) {
   Meaning table;
@@ -111,7 +146,7 @@ struct ConvertTorchToMk : mk::impl::ConvertTorchToMkBase<ConvertTorchToMk> {
   LogicalResult convert(func::FuncOp step);
   LogicalResult readArguments(func::FuncOp step, Conversion &conversion, Block &body);
   LogicalResult convertOps(func::FuncOp step, Conversion &conversion);
-  FailureOr<Value> readResult(func::FuncOp step, Conversion &conversion);
+  FailureOr<SmallVector<Value>> readResults(func::FuncOp step, Conversion &conversion);
 };
 } // namespace
 
@@ -143,13 +178,24 @@ void ConvertTorchToMk::runOnOperation() {
 }
 
 LogicalResult ConvertTorchToMk::convert(func::FuncOp step) {
-  if (!llvm::hasSingleElement(step.getBody()) || step.getNumResults() != 1 ||
-      !isa<func::ReturnOp>(step.getBody().front().getTerminator()))
-    return step.emitError("expected @step with one block and one result");
   OpBuilder builder(&getContext());
   builder.setInsertionPoint(step);
   Type indexType = RankedTensorType::get({ShapedType::kDynamic}, builder.getI32Type());
   SmallVector<Type> inputTypes(std::size(kInputs), indexType);
+  SmallVector<BlockArgument> inputs = findInputs(step);
+  for (BlockArgument input : inputs) {
+    Type type = getInputType(input);
+    if (!type)
+      return step.emitError() << "argument " << input.getArgNumber()
+                              << " must have rows of floating-point numbers or one integer a row, "
+                                 "not "
+                              << describeTorchType(input.getType());
+    inputTypes.push_back(type);
+  }
+  if (!llvm::hasSingleElement(step.getBody()) || step.getNumResults() == 0 ||
+      (inputs.empty() && step.getNumResults() > 1) ||
+      !isa<func::ReturnOp>(step.getBody().front().getTerminator()))
+    return step.emitError("expected @step with one block and one result");
   auto result =
       func::FuncOp::create(step.getLoc(), step.getName(), builder.getFunctionType(inputTypes, {}));
   Block &body = *result.addEntryBlock();
@@ -157,17 +203,22 @@ LogicalResult ConvertTorchToMk::convert(func::FuncOp step) {
   Type storage = weightType == "f32" ? Type(builder.getF32Type()) : Type(builder.getBF16Type());
   Conversion conversion(builder, storage);
 
-  FailureOr<Value> logits = failure();
+  FailureOr<SmallVector<Value>> results = failure();
   if (succeeded(readArguments(step, conversion, body)) && succeeded(convertOps(step, conversion)))
-    logits = readResult(step, conversion);
-  if (failed(logits)) {
+    results = readResults(step, conversion);
+  if (failed(results)) {
     result.erase();
     return failure();
   }
-  builder.create<func::ReturnOp>(step.getBody().front().getTerminator()->getLoc(), *logits);
-  result.setType(builder.getFunctionType(inputTypes, logits->getType()));
+  builder.create<func::ReturnOp>(step.getBody().front().getTerminator()->getLoc(), *results);
+  result.setType(builder.getFunctionType(inputTypes, TypeRange(ValueRange(*results))));
   for (auto [index, name] : llvm::enumerate(kInputs))
     result.setArgAttr(index, kNameAttr, builder.getStringAttr(name));
+  for (auto [index, input] : llvm::enumerate(inputs)) {
+    int64_t place = std::size(kInputs) + index;
+    result.setArgAttr(place, kNameAttr, step.getArgAttr(input.getArgNumber(), kNameAttr));
+    result.setArgAttr(place, kInputAttr, builder.getUnitAttr());
+  }
   step->getBlock()->getOperations().insert(step->getIterator(), result);
   step.erase();
   return success();
@@ -176,9 +227,10 @@ LogicalResult ConvertTorchToMk::convert(func::FuncOp step) {
 /// Gives every argument its meaning by `mk.kind` and `mk.name`.
 LogicalResult ConvertTorchToMk::readArguments(func::FuncOp step, Conversion &conversion,
                                               Block &body) {
-  for (auto [name, input] : llvm::zip_equal(kInputs, body.getArguments()))
+  for (auto [name, input] : llvm::zip(kInputs, body.getArguments()))
     conversion.setInput(name, input);
   llvm::StringSet<> seen;
+  int64_t inputs = std::size(kInputs);
   for (BlockArgument argument : step.getArguments()) {
     int64_t index = argument.getArgNumber();
     auto kind = step.getArgAttrOfType<StringAttr>(index, "mk.kind");
@@ -198,6 +250,8 @@ LogicalResult ConvertTorchToMk::readArguments(func::FuncOp step, Conversion &con
                                 << describeTorchType(argument.getType());
       meaning.kind = Kind::Indices;
       meaning.view = RowView{input, 0, {Axis::row()}, name == "rows" ? input : Value()};
+    } else if (kind == "input") {
+      meaning = conversion.makeInput(body.getArgument(inputs++), type->shape);
     } else if (type && !llvm::is_contained(type->shape, ShapedType::kDynamic) &&
                !llvm::is_contained(type->shape, 0)) {
       if (failed(conversion.declareWeight(name, type->shape)))
@@ -253,13 +307,37 @@ LogicalResult ConvertTorchToMk::convertOps(func::FuncOp step, Conversion &conver
   return success(errors == 0);
 }
 
-FailureOr<Value> ConvertTorchToMk::readResult(func::FuncOp step, Conversion &conversion) {
+/// Logits, or with inputs any rows: whatever is returned is then computed.
+FailureOr<SmallVector<Value>> ConvertTorchToMk::readResults(func::FuncOp step,
+                                                            Conversion &conversion) {
   Operation *terminator = step.getBody().front().getTerminator();
-  Meaning logits = conversion.get(terminator->getOperand(0));
-  Value rows = conversion.getPlainRows(logits, terminator->getLoc());
-  if (rows && logits.view.domain == conversion.getInput("rows") && logits.view.axes.size() == 2)
-    return rows;
-  std::string reason = conversion.takeNote();
-  return terminator->emitError() << "the result must be [?,V] logits of the rows selected by 'rows'"
-                                 << (reason.empty() ? "" : ": ") << reason;
+  bool isModule = !findInputs(step).empty();
+  SmallVector<Value> results;
+  for (auto [index, operand] : llvm::enumerate(terminator->getOperands())) {
+    Meaning meaning = conversion.get(operand);
+    if (isModule && !isRowsLike(meaning)) // a piece of a pattern, or a product that waits for one
+      if (std::optional<Meaning> computed = realize(conversion, meaning, terminator->getLoc()))
+        meaning = *computed;
+    if (isModule && isRowsLike(meaning) && !isRowMajor(meaning.view.axes))
+      if (std::optional<Meaning> copy = copyPlain(conversion, meaning, terminator->getLoc()))
+        meaning = *copy;
+    Value rows = conversion.getPlainRows(meaning, terminator->getLoc());
+    Value domain = isModule ? Value() : conversion.getInput("rows");
+    if (!rows || meaning.view.domain != domain || (!isModule && meaning.view.axes.size() != 2)) {
+      std::string reason = conversion.takeNote();
+      Operation *maker = operand.getDefiningOp();
+      InFlightDiagnostic error =
+          isModule && maker ? emitError(maker->getLoc()) : terminator->emitError();
+      if (isModule)
+        error << "result " << index << " must be rows of the inputs";
+      else
+        error << "the result must be [?,V] logits of the rows selected by 'rows'";
+      return error << (reason.empty() ? "" : ": ") << reason;
+    }
+    if (isModule && isa<BlockArgument>(rows))
+      rows = conversion.create<ScaleOp>(terminator->getLoc(), rows.getType(), rows,
+                                        conversion.getF64(1.0));
+    results.push_back(rows);
+  }
+  return results;
 }

@@ -16,8 +16,9 @@ static std::optional<Meaning> embed(Conversion &conversion, Operation *op) {
     return std::nullopt;
   bool isToken = tokens.view.value == conversion.getInput("tokens") && tokens.number == 0;
   auto [rows, columns] = conversion.getMatrixShape(table);
-  bool isPosition = tokens.view.value == conversion.getInput("positions") && tokens.number >= 0 &&
-                    tokens.number < rows;
+  bool mayShift = tokens.view.value == conversion.getInput("positions") ||
+                  conversion.isOwnIndices(tokens.view.value);
+  bool isPosition = mayShift && tokens.number >= 0 && tokens.number < rows;
   if (!isToken && !isPosition) {
     conversion.note("an embedding must look up the step's tokens, or its positions plus a number");
     return std::nullopt;

@@ -24,9 +24,11 @@ def ConvertTorchToMk : Pass<"convert-torch-to-mk", "ModuleOp"> {
     **Requires** one function `@step` in the raw torch dialect, as generic text prints it: every argument
     carries `mk.kind` (`parameter`, `buffer`, `constant` or `user_input`) and `mk.name`, the user inputs are
     `tokens`, `positions`, `slots` and `rows` (si64 `[?]`), the result is `[?,V]` logits of the rows `rows`,
-    and locations are module paths.
+    and locations are module paths. With arguments of `mk.kind` `input`, one row for each token (`[1..,?,D..]`, or si64
+    `[1..,?]`), the results are any number of rows of tokens instead.
 
-    **Ensures** `@step(tokens, positions, slots, rows) -> tensor<?xVxf32>` made of `mk` ops alone, one
+    **Ensures** `@step(tokens, positions, slots, rows) -> tensor<?xVxf32>` made of `mk` ops alone, inputs behind `rows`
+    and with `mk.input`, one
     `mk.weight` a parameter, locations kept; or one error for each operator that has no conversion, with
     its module path.
 

@@ -147,11 +147,12 @@ void mk::addViewRules(Rules &rules) {
   rules.add("torch.aten.transpose.int", 3, transpose);
   rules.add("torch.aten.permute", 2, permute);
   for (StringRef name : {"torch.aten.view", "torch.aten.reshape", "torch.aten._unsafe_view",
-                         "torch.aten.flatten.using_ints"})
+                         "torch.aten.flatten.using_ints", "torch.aten.unflatten.int"})
     rules.add(name, 1, reshape);
   for (StringRef name :
        {"torch.aten.contiguous", "torch.aten.clone", "torch.aten.detach", "torch.aten.alias"})
     rules.add(name, 1, identity);
   rules.add("torch.aten.expand", 1, expand);
+  rules.add("torch.aten.expand_as", 1, expand);
   rules.add("torch.aten.select.int", 3, select);
 }

@@ -32,6 +32,7 @@ struct Former {
         weights(names, func) {}
 
   LogicalResult declareRequest();
+  LogicalResult declareInputs(unsigned first);
   LogicalResult nameOutputs();
   LogicalResult checkPositions(EmbeddingOp op);
   LogicalResult formFamily(Operation *op);
@@ -63,12 +64,15 @@ LogicalResult Former::declareRequest() {
   Type indices = RankedTensorType::get({ShapedType::kDynamic}, builder.getI32Type());
   if (!options)
     return failure();
-  if (!llvm::equal(func.getArgumentTypes(), SmallVector<Type>(std::size(arguments), indices)))
+  ArrayRef<Type> types = func.getArgumentTypes();
+  if (types.size() < std::size(arguments) ||
+      !llvm::all_equal(types.take_front(std::size(arguments))) || types.front() != indices)
     return func.emitOpError() << "expected the arguments tokens, positions, slots and rows, each "
                               << indices << ", found " << func.getFunctionType();
   SmallVector<RequestArray> arrays = requestArrays(options);
   builder.setInsertionPointToEnd(&requests);
-  for (auto [argument, name] : llvm::zip(func.getArguments(), arguments)) {
+  for (auto [i, name] : llvm::enumerate(arguments)) {
+    BlockArgument argument = func.getArgument(i);
     const RequestArray *array =
         llvm::find_if(arrays, [&](const RequestArray &array) { return array.name == name; });
     Domain domain = name == "rows" ? Domain::rows : Domain::tokens;
@@ -79,11 +83,39 @@ LogicalResult Former::declareRequest() {
     places[argument].symbol = FlatSymbolRefAttr::get(buffer.getSymNameAttr());
     domains[argument] = domain;
   }
+  return declareInputs(std::size(arguments));
+}
+
+/// Rows or integers that the host hands in, one for each row of the step.
+LogicalResult Former::declareInputs(unsigned first) {
+  builder.setInsertionPointToEnd(&buffers);
+  for (BlockArgument argument : func.getArguments().drop_front(first)) {
+    auto name = func.getArgAttrOfType<StringAttr>(argument.getArgNumber(), "mk.name");
+    if (!name || !func.getArgAttr(argument.getArgNumber(), kInputAttr))
+      return func.emitOpError() << "expected argument " << argument.getArgNumber()
+                                << " to have mk.name and " << kInputAttr;
+    auto buffer = builder.create<BufferOp>(func.getLoc(), names.unique(name.getValue()),
+                                           /*request=*/UnitAttr(),
+                                           DomainAttr::get(func.getContext(), Domain::tokens),
+                                           IntegerAttr(), TypeAttr::get(argument.getType()));
+    buffer.setInput(true);
+    places[argument].symbol = FlatSymbolRefAttr::get(buffer.getSymNameAttr());
+    domains[argument] = Domain::tokens;
+  }
   return success();
 }
 
-/// What the host reads has a fixed name: the returned rows are @logits, the sampled tokens @next.
+/// What the host reads of a language model has a fixed name: the returned rows are @logits, the
+/// sampled tokens @next. Other results are the operands of mk.finish.
 LogicalResult Former::nameOutputs() {
+  if (!func.getBody().getOps<FinishOp>().empty()) {
+    for (auto [i, value] : llvm::enumerate(func.getBody().front().getTerminator()->getOperands()))
+      if (!value.getDefiningOp())
+        return func.emitOpError("expected to return values that are computed");
+      else if (!outputs.contains(value)) // what is returned twice is written once
+        outputs[value] = names.unique(("result" + Twine(i)).str());
+    return success();
+  }
   StringAttr logits = names.unique("logits"), next = names.unique("next");
   for (Value value : func.getBody().front().getTerminator()->getOperands()) {
     StringAttr name = cast<RankedTensorType>(value.getType()).getRank() == 1 ? next : logits;
@@ -148,8 +180,11 @@ FlatSymbolRefAttr Former::placeResult(OpResult result, StringRef family, bool nu
   return places[result].symbol;
 }
 
-/// A position is below max_length, and its row must exist; tokens are checked before each step.
+/// A position is below max_length, and its row must exist; tokens are checked before each step, and
+/// of a function with inputs so are the positions.
 LogicalResult Former::checkPositions(EmbeddingOp op) {
+  if (!func.getBody().getOps<FinishOp>().empty())
+    return success();
   int64_t rows = op.getTable().getType().getDimSize(0), offset = op.getOffset(),
           length = requireOptions(op).getMaxLength();
   if (op.getIndices() != func.getArgument(1) || length + offset <= rows)
@@ -167,8 +202,9 @@ LogicalResult Former::formFamily(Operation *op) {
       isa<AttentionOp, ArgmaxOp>(op))
     return emitModelError(op) << "cannot become a task; expected an op of mk"
                               << (isa<AttentionOp, ArgmaxOp>(op) ? " that has been split" : "");
-  if (isa_and_nonnull<AdvanceOp>(last))
-    return emitModelError(op) << "comes after mk.advance; expected that to end the step";
+  if (isa_and_nonnull<AdvanceOp, FinishOp>(last))
+    return emitModelError(op) << "comes after " << last->getName()
+                              << "; expected that to end the step";
   last = op;
   FailureOr<Domain> domain = inferDomain(op, domains);
   if (failed(domain))

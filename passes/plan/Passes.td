@@ -20,8 +20,8 @@ def FormTasks : Pass<"mk-form-tasks", "::mlir::ModuleOp"> {
     (tied embeddings) is stored once. A cache is memory, not a value: an op that would need its contents
     from before an append that has already happened is refused.
 
-    **Requires** `func @step(tokens, positions, slots, rows)` in `mk` ops, with attention and argmax split,
-    and `mk.advance`, if there, as the last op.
+    **Requires** `func @step(tokens, positions, slots, rows, inputs...)` in `mk` ops, with attention and argmax split,
+    and `mk.advance` or `mk.finish`, if there, as the last op. Arguments behind the fourth have `mk.name` and `mk.input`.
     **Ensures** one `mk_task.program @step` in place of the function.
 
     ```mlir

@@ -125,7 +125,7 @@ static FailureOr<SmallVector<Lifetime>> computeLifetimes(ProgramOp program, Opti
       auto found = lifetimes.find(name);
       if (found == lifetimes.end())
         continue;
-      if (found->second.first < 0)
+      if (found->second.first < 0 && !found->second.buffer.getInput())
         return family.emitOpError() << "reads " << name << " before any family writes it";
       found->second.last = index;
       read.insert(name);
@@ -140,8 +140,9 @@ static FailureOr<SmallVector<Lifetime>> computeLifetimes(ProgramOp program, Opti
   SmallVector<Lifetime> result;
   for (auto &[name, lifetime] : lifetimes) {
     StringRef symbol = lifetime.buffer.getSymName();
-    // What the host reads between two steps, and what nobody is known to read.
-    if (symbol == "logits" || symbol == "next" || !read.contains(name)) {
+    // What the host reads or writes between two steps, and what nobody is known to read.
+    if (symbol == "logits" || symbol == "next" || lifetime.buffer.getInput() ||
+        !read.contains(name)) {
       lifetime.first = 0;
       lifetime.last = index;
     }

@@ -35,9 +35,11 @@ if TYPE_CHECKING:
     from mk.errors import MkError as MkError
     from mk.errors import PackageError as PackageError
     from mk.errors import WeightError as WeightError
+    from mk.function import Function as Function
     from mk.levels import compile_ir as compile_ir
     from mk.levels import lower_module as lower_module
     from mk.llm import LLM as LLM
+    from mk.operators import operator as operator
     from mk.program import Program as Program
     from mk.program import load as load
 
@@ -58,11 +60,14 @@ _HOMES = dict.fromkeys(_ERRORS, "mk.errors") | {
     "load": "mk.program",
     "Program": "mk.program",
     "LLM": "mk.llm",
+    "Function": "mk.function",
+    "operator": "mk.operators",
 }
 __all__ = [
     "LLM",
     "CompileError",
     "DeviceStalled",
+    "Function",
     "ImportModelError",
     "InputError",
     "MkError",
@@ -77,6 +82,7 @@ __all__ = [
     "ir",
     "load",
     "lower_module",
+    "operator",
     "schedule",
     "weights",
 ]

@@ -32,30 +32,52 @@ Progress = Callable[[str], None]
 def compile_module(
     model: Any,
     target: str = "auto",
-    dtype: str = "bfloat16",
+    dtype: str | None = None,
     max_sequences: int = 8,
     max_length: int = 2048,
     *,
+    inputs: Any = None,
+    dynamic: Any = None,
     progress: Progress | None = None,
     use_cache: bool = True,
     dump: str | os.PathLike[str] | None = None,
     **options: Any,
-) -> Program:
-    """Compiles a model for this machine, or takes the program from the cache if nothing has changed.
+) -> Any:
+    """Compiles a model for this machine, or takes the program from the cache if nothing has changed: a `Program`.
 
     `model` is a Hugging Face causal LM (as a module), its folder or Hugging Face id (looked up on this machine, never
     downloaded), or a GGUF file. `max_length` is in tokens and at most what the model was made for. `options`: see
     `mk.compiler.Options`. `progress` is called with the name of each phase as it begins. `dump`: a folder for the
-    module after each level; `use_cache=False` and `dump` always compile.
+    module after each level; `use_cache=False` and `dump` always compile. `dtype`: bfloat16 for a language model if
+    it is not given.
+
+    With `inputs`, `model` is any `nn.Module` from tensors to tensors, and the result a `mk.Function`, called like it:
+
+        >>> f = mk.compile_module(block, inputs=(x,), dynamic={"x": {0: Dim("batch"), 1: Dim("length", max=512)}})
+        >>> y = f(x)
+
+    `inputs` are examples: their shapes and dtypes count, not their values. Leading dimensions (batch and length, or one
+    of them) are rows, which only attention may relate, along the length; the last one is columns. `dynamic` says which
+    leading dimensions may vary, as `dynamic_shapes` of torch.export does; others stay as in the example. `dtype` is
+    float32 here if the module's parameters are, `max_length` at most what `dynamic` allows.
 
     Raises CompileError, naming the module path and the reason, if the model or an option is not supported, and
     WeightError if the checkpoint does not fit the model.
     """
+    if inputs is not None:
+        from mk.build_function import compile_function
+
+        sizes = {"max_sequences": max_sequences, "max_length": max_length, **options}
+        return compile_function(
+            model, inputs, dynamic, {"target": target, "dtype": dtype, **sizes}, progress, use_cache, dump
+        )
+    if dynamic is not None:
+        raise CompileError("dynamic is given without inputs")
     if type(model).__module__ == "mk.ir.module":
         raise CompileError("the model is an mk.ir.Module; mk.compile_ir goes on from there")
     options = {
         "target": target,
-        "dtype": dtype,
+        "dtype": dtype or "bfloat16",
         "max_sequences": max_sequences,
         "max_length": max_length,
         **options,
@@ -68,8 +90,8 @@ def compile_module(
     place = find_place(model)
     entry = None
     if use_cache and place is not None and (files := cache.files_identity(place)) is not None:
-        entry = _entry(files, options)
-        found = _cached(entry)
+        entry = cache_entry(files, options)
+        found = cached_program(entry)
         if found is not None:
             found.seconds["load program"] = time.perf_counter() - began
             return found
@@ -79,12 +101,12 @@ def compile_module(
 
     imported = import_model(place if place is not None else model, progress=report)
     if entry is None and use_cache:
-        entry = _entry([_fingerprint(imported)], options)
-        found = _cached(entry)
+        entry = cache_entry([fingerprint(imported)], options)
+        found = cached_program(entry)
         if found is not None:
             found.source, found.weights = None, imported.weights
             return found
-    program = _compile(imported, options, None if dump is None else Path(dump), report, began)
+    program = compile_program(imported, options, None if dump is None else Path(dump), report, began)
     program.source = os.fspath(place) if place is not None else None
     report("tokenizer")
     program.files = model_files(place if place is not None else getattr(model, "name_or_path", None))
@@ -93,7 +115,7 @@ def compile_module(
     return program
 
 
-def _compile(
+def compile_program(
     imported: ImportedModel,
     options: dict[str, Any],
     dump: Path | None,
@@ -133,6 +155,7 @@ def facts_of(imported: ImportedModel) -> Facts:
         facts.generation,
         imported.tied,
         imported.parts,
+        imported.signature,
     )
 
 
@@ -163,12 +186,12 @@ def find_place(model: Any) -> Path | None:
     raise CompileError(f"{model}: no such file or folder")
 
 
-def _entry(identity: Any, options: dict[str, Any]) -> str:
+def cache_entry(identity: Any, options: dict[str, Any]) -> str:
     parts = [identity, options, FORMAT, mk.__version__, cache.compiler_identity(), cache.machine_identity()]
     return f"programs/{cache.key(*parts)}.mkp"
 
 
-def _cached(entry: str) -> Program | None:
+def cached_program(entry: str) -> Program | None:
     path = cache.path(entry)
     if path is None or not path.is_file():
         return None
@@ -178,8 +201,8 @@ def _cached(entry: str) -> Program | None:
         return None  # it will be written again
 
 
-def _fingerprint(imported: ImportedModel) -> str:
-    digest = hashlib.sha256(imported.text.encode())
+def fingerprint(imported: ImportedModel) -> str:
+    digest = hashlib.sha256(imported.text.encode() + repr(imported.signature).encode())
     for name in sorted(imported.constants):
         digest.update(name.encode() + b"\0" + imported.constants[name].tobytes())
     return digest.hexdigest()

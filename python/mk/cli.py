@@ -333,7 +333,13 @@ def _loaded(model: str, weights: str | None, trace: Path | None, trace_steps: in
             from mk import timeline
 
             program = timeline.open_traced(model, trace, progress)
-        llm = LLM(program, weights=weights, trace_steps=trace_steps, progress=progress)
+        llm = LLM(
+            program,
+            weights=weights,
+            trace_steps=trace_steps,
+            progress=progress,
+            packing=lambda done, total: progress(f"load weights: {100 * done // max(total, 1)} %"),
+        )
     with llm:
         yield llm
         if trace is not None:

@@ -26,6 +26,8 @@ def lower_module(
     model: Any,
     to: str,
     *,
+    inputs: Any = None,
+    dynamic: Any = None,
     progress: Progress | None = None,
     dump: str | os.PathLike[str] | None = None,
     **options: Any,
@@ -35,12 +37,17 @@ def lower_module(
         >>> module = mk.lower_module("path/of/a/model", to="fused", dtype="float32")
         >>> print(module.text(locations=True))
 
-    `model` and `options`: see `mk.compile_module`. `dump`: a folder for the module after each level on the way. Raises
-    CompileError if the model, an option or the level is not supported.
+    `model`, `inputs`, `dynamic` and `options`: see `mk.compile_module`. `dump`: a folder for the module after each
+    level on the way. Raises CompileError if the model, an option or the level is not supported.
     """
     from mk.compiler import lower_text
     from mk.importer import import_model
 
+    if inputs is not None:
+        from mk.build_function import import_sized
+
+        own, sized = import_sized(model, inputs, dynamic, options, progress)
+        return lower_text(own.text, sized, to, dump)
     place = find_place(model)
     imported = import_model(place if place is not None else model, progress=progress)
     return lower_text(imported.text, options_for(imported, options), to, dump)

@@ -14,6 +14,7 @@ import numpy as np
 
 from mk.runtime import package
 from mk.runtime.times import KEPT
+from mk.signature import Signature
 
 if TYPE_CHECKING:
     from mk.compiler.manifest import Manifest
@@ -33,6 +34,7 @@ class Facts:
     generation: Mapping[str, Any] = field(default_factory=dict)
     tied: Mapping[str, str] = field(default_factory=dict)
     parts: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    signature: Signature | None = None  # of a user's own module: what it takes and returns
 
 
 @dataclass
@@ -115,6 +117,8 @@ def load(path: str | os.PathLike[str]) -> Program:
         return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
 
     facts = texts["facts"]
+    signature = facts.get("signature")
+    facts = {**facts, "signature": None if signature is None else Signature.of(signature)}
     return Program(
         texts["manifest"],
         group("array/"),

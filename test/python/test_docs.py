@@ -40,7 +40,7 @@ def _model_folder(path: Path) -> None:
 def test_the_code_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MK_CACHE", "0")
     monkeypatch.chdir(tmp_path)
-    first, second, third = blocks((ROOT / "README.md").read_text(), "python")
+    first, own, second, third = blocks((ROOT / "README.md").read_text(), "python")
     model = re.search(r'compile_module\("([^"]+)"', first)
     assert model is not None
     _model_folder(tmp_path / model[1])
@@ -48,6 +48,8 @@ def test_the_code_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyP
         names: dict[str, Any] = {}
         exec(first, names)
         exec(second, {})
+        function: dict[str, Any] = {}
+        exec(own, function)
         edited: dict[str, Any] = {}
         exec(third, edited)
     assert names["logits"].shape == (3, TINY["vocab_size"]) and names["logits"].dtype == np.float32
@@ -55,6 +57,7 @@ def test_the_code_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert edited["text"].count("scale = 1.0e-01") == TINY["num_hidden_layers"]
     with edited["program"].engine() as engine:
         assert np.abs(engine.step([1, 2, 3], [0, 1, 2], [0, 0, 0]) - names["logits"]).max() > 1e-2
+    assert function["y"].shape == (3, 100, 64) and (tmp_path / "block.mkp").is_file()
     assert "epilogue" in out.getvalue() and "'mk.add'" in out.getvalue()
 
 

@@ -195,5 +195,5 @@ def find_level(module: Module) -> str:
         if dialect in dialects:
             return level
     if "mk" in dialects:
-        return "fused" if "mk.advance" in names else "mk"
+        return "fused" if names & {"mk.advance", "mk.finish"} else "mk"
     raise CompileError("expected an imported model or a later level, found no torch, mk or mk_task operation")

@@ -16,6 +16,8 @@ from mk.compiler.manifest import (
     Buffer,
     Cache,
     Family,
+    FunctionInput,
+    FunctionPlan,
     Kind,
     Manifest,
     Segment,
@@ -50,7 +52,8 @@ def extract(
     kinds = {op.attributes["sym_name"]: op for op in parts["kind"]}
     families = {op.attributes["sym_name"]: op for op in parts["family"]}
     buffers = [_buffer(op, names) for op in parts["buffer"]]
-    logits = _logits(families, kinds)
+    function = _function(parts, families, kinds)
+    logits = "" if function else _logits(families, kinds)
     abi, request_bytes = _abi(module, names)
     sizes = _sizes(module, options)
     manifest = Manifest(
@@ -68,7 +71,7 @@ def extract(
             bandwidth=machine.bandwidth,
         ),
         sizes=sizes,
-        vocabulary=next(buffer["shape"][1] or 0 for buffer in buffers if buffer["name"] == logits),
+        vocabulary=next((buffer["shape"][1] or 0 for buffer in buffers if buffer["name"] == logits), 0),
         logits=logits,
         arenas=_arenas(program, len(table["events"]), request_bytes, abi),
         gpu=None,  # known once the code is assembled
@@ -80,6 +83,8 @@ def extract(
         events=[str(name) for name in table["events"]],
         abi=abi,
     )
+    if function:
+        manifest["function"] = function
     arrays: dict[str, Array] = {"table": table["words"], "counts": table["counts"]}
     for op in parts.get("weight", []):
         if "tile_offsets" in op.attributes:
@@ -144,8 +149,12 @@ def _cache(ops: list[Operation], page: int) -> Cache | None:
         return None
     types = {op.attributes["type"] for op in ops}
     if len(types) != 1:
+        other = next(op for op in ops if op.attributes["type"] != ops[0].attributes["type"])
+        first, name = ops[0], "sym_name"
         raise CompileError(
-            f"the layers have caches of different types: {', '.join(sorted(types))}; expected one type"
+            f"{other.module_path or other.attributes[name]}: has a cache of {other.attributes['type']}, but "
+            f"{first.module_path or first.attributes[name]} one of {first.attributes['type']}; expected layers with "
+            "caches of one type"
         )
     (type,) = types
     heads, head_dim = type.shape
@@ -223,6 +232,44 @@ def _logits(families: dict[str, Operation], kinds: dict[str, Operation]) -> str:
             if op.name == "mk.sample" and op.operands[0] in body.arguments:
                 return str(family.attributes["operands"][op.operands[0].index])
     raise CompileError("no family of the program is a mk.sample, so it is not known where the logits lie")
+
+
+def _function(
+    parts: dict[str, list[Operation]], families: dict[str, Operation], kinds: dict[str, Operation]
+) -> FunctionPlan | None:
+    """The inputs as declared and the operands of `mk.finish`; None for a program that draws tokens."""
+    finish = [
+        family
+        for family in families.values()
+        if any(op.name == "mk.finish" for op in kinds[family.attributes["kind"]].regions[0].blocks[0])
+    ]
+    if not finish:
+        return None
+    limits = _index_limits(families, kinds)
+    inputs = [op.attributes["sym_name"] for op in parts["buffer"] if op.attributes.get("input")]
+    # Integers that are computed with are float32, exact below this.
+    integers = [op.attributes["sym_name"] for op in parts["buffer"] if len(op.attributes["type"].shape) == 1]
+    limits = {**dict.fromkeys(integers, 1 << 24), **limits}
+    body = kinds[finish[0].attributes["kind"]].regions[0].blocks[0]
+    (end,) = (op for op in body if op.name == "mk.finish")
+    return FunctionPlan(
+        inputs=[FunctionInput(buffer=name, limit=limits.get(name)) for name in inputs],
+        results=[str(finish[0].attributes["operands"][operand.index]) for operand in end.operands],
+        positions=limits.get("positions"),
+    )
+
+
+def _index_limits(families: dict[str, Operation], kinds: dict[str, Operation]) -> dict[str, int]:
+    """For each buffer of integers by which rows are looked up: how many rows there are, in the shortest table."""
+    limits: dict[str, int] = {}
+    for family in families.values():
+        body = kinds[family.attributes["kind"]].regions[0].blocks[0]
+        for op in body:
+            if op.name == "mk.embedding" and op.operands[1] in body.arguments:
+                name = str(family.attributes["operands"][op.operands[1].index])
+                rows = (op.operands[0].type.shape[0] or 0) - op.attributes.get("offset", 0)
+                limits[name] = min(limits.get(name, rows), rows)
+    return limits
 
 
 def _abi(module: Module, names: native.AbiText) -> tuple[Abi, int]:

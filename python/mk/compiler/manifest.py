@@ -205,6 +205,22 @@ class Abi(TypedDict):
     request: list[RequestArray]
 
 
+class FunctionInput(TypedDict):
+    """What the host writes before a step: a row, or one integer below `limit`, for each token."""
+
+    buffer: str
+    limit: int | None
+
+
+class FunctionPlan(TypedDict):
+    """Of a program of a user's module: where its inputs and results lie, in the order of its signature. A further
+    input, `last_positions`, says of each token up to which position of its slot attention over whole entries sees."""
+
+    inputs: list[FunctionInput]
+    results: list[str]
+    positions: int | None  # how many there may be, if rows are looked up by them
+
+
 class Manifest(TypedDict):
     """Everything about a program that is not an array or code."""
 
@@ -215,8 +231,9 @@ class Manifest(TypedDict):
     gpu: Gpu | None  # None for a program of the CPU
     sizes: Sizes
     entry: str  # exported: void (void *context, int32_t worker): runs a worker until the run ends
-    vocabulary: int  # columns of the logits
-    logits: str  # the buffer that holds them, domain rows, float32
+    vocabulary: int  # columns of the logits; 0 without
+    logits: str  # the buffer that holds them, domain rows, float32; "" of a program with a `function`
+    function: NotRequired[FunctionPlan]
     arenas: Arenas
     cache: Cache | None
     weights: list[Weight]

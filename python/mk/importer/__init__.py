@@ -12,7 +12,7 @@ from typing import Any
 
 from mk.importer.imported import AttentionFacts, ImportedModel, ModelFacts, Parameter
 
-__all__ = ["AttentionFacts", "ImportedModel", "ModelFacts", "Parameter", "import_model"]
+__all__ = ["AttentionFacts", "ImportedModel", "ModelFacts", "Parameter", "import_function", "import_model"]
 
 
 def import_model(source: Any, *, progress: Callable[[str], None] | None = None) -> ImportedModel:
@@ -26,6 +26,34 @@ def import_model(source: Any, *, progress: Callable[[str], None] | None = None) 
     """
     with _no_garbage_collection():
         return _import_model(source, progress)
+
+
+def import_function(
+    module: Any, inputs: Any, dynamic: Any = None, *, progress: Callable[[str], None] | None = None
+) -> ImportedModel:
+    """Imports a user's own tensor-in tensor-out `nn.Module`, which is not changed; see `mk.compile_module`.
+
+    Raises ImportModelError for what mk cannot import, naming the module path where there is one.
+    """
+    with _no_garbage_collection():
+        from mk.importer import huggingface
+        from mk.importer.facts import constant_values
+        from mk.importer.own_module import export_module
+        from mk.importer.torch_text import print_step
+
+        report = progress or (lambda stage: None)
+        report("export")
+        weights = huggingface.own_weights(module)
+        exported, signature = export_module(huggingface.structure(module), inputs, dynamic)
+        report("print")
+        text = print_step(exported)
+        parameters = {
+            name: Parameter(shape, weights.dtype(name) if weights is not None else None)
+            for name, shape in exported.shapes.items()
+        }
+        facts = ModelFacts(0, None, 0, {}, (), None, {}, type(module).__name__)
+        constants = constant_values(exported)
+        return ImportedModel(text, constants, parameters, exported.tied, facts, weights, signature=signature)
 
 
 @contextlib.contextmanager

@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from mk.importer.fold import fold_literals
 from mk.importer.head_sizes import align_heads
 from mk.importer.lengths import Lengths
 from mk.importer.masks import MaskUsed
+from mk.importer.operators import replace_operators
 from mk.importer.own_attention import replace_own_attention, write_out_attention
 from mk.importer.placeholders import fill_places
 from mk.importer.positions import place_positions
@@ -39,6 +41,9 @@ class Exported:
     shapes: dict[str, tuple[int, ...]]
     vocab_size: int
     variants: dict[str, dict[int, torch.Tensor]]  # see mk.importer.rotations
+    inputs: Mapping[str, str] = field(
+        default_factory=dict
+    )  # of the function itself: their names by those of the graph
 
 
 def export_step(model: Any) -> Exported:
@@ -56,6 +61,7 @@ def export_step(model: Any) -> Exported:
     text = model.config.get_text_config()
     longest = longest_sequence(text)
     program, trace = _trace(model, mode, longest)
+    program = replace_operators(program)
     simplify(program)
     join_assignments(program)
     split_complex_numbers(program)

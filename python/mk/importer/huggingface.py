@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mk.errors import ImportModelError
+from mk.importer.config_check import check_config
 from mk.weights import Weights, find_gguf, open_weights
 
 
@@ -21,7 +22,8 @@ def load(source: Any) -> tuple[Any, Weights | None, Any]:
     from transformers import PreTrainedConfig, PreTrainedModel
 
     if isinstance(source, PreTrainedModel):
-        return structure(source), _own_weights(source), source.generation_config
+        check_config(source.config)
+        return structure(source), own_weights(source), source.generation_config
     if isinstance(source, PreTrainedConfig):
         model = empty_model(copy.deepcopy(source))
         return model, None, model.generation_config
@@ -35,6 +37,7 @@ def load(source: Any) -> tuple[Any, Weights | None, Any]:
 
 def empty_model(config: Any) -> Any:
     """The causal LM of a config with parameters on the meta device and real buffers; no weight is allocated."""
+    check_config(config)
     import torch
     from accelerate import init_empty_weights
     from transformers import AutoModelForCausalLM
@@ -76,7 +79,7 @@ def structure(model: Any) -> Any:
     return duplicate
 
 
-def _own_weights(model: Any) -> Weights | None:
+def own_weights(model: Any) -> Weights | None:
     return None if any(parameter.is_meta for parameter in model.parameters()) else open_weights(model)
 
 

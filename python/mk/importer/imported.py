@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
+    from mk.signature import Signature
     from mk.weights import Weights
 
 
@@ -79,3 +80,4 @@ class ImportedModel:
     weights: Weights | None
     seconds: dict[str, float] = field(default_factory=dict)
     parts: dict[str, list[str]] = field(default_factory=dict)
+    signature: Signature | None = None  # of a user's own module

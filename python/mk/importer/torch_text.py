@@ -62,10 +62,12 @@ def print_step(exported: Exported) -> str:
     with context:
         for spec in program.graph_signature.input_specs:
             name = strip_prefix(spec.target) if spec.target else spec.arg.name
+            kind = "input" if spec.arg.name in exported.inputs else _KINDS[spec.kind.name]
+            name = exported.inputs.get(spec.arg.name, name)
             attributes.append(
                 ir.DictAttr.get(
                     {
-                        "mk.kind": ir.StringAttr.get(_KINDS[spec.kind.name]),
+                        "mk.kind": ir.StringAttr.get(kind),
                         "mk.name": ir.StringAttr.get(exported.tied.get(name, name)),
                     }
                 )

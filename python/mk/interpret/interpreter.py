@@ -67,13 +67,15 @@ class Interpreter:
         rows: Any = None,
         sampling: Sequence[Sampling] | None = None,
         extra: Mapping[int, Array] | None = None,
+        inputs: Mapping[str, Array] | None = None,
     ) -> list[Any]:
-        """Like `step`, but all results of any function. `extra`: by index, arguments that are no request array."""
+        """Like `step`, but all results of any function. `extra`: by index, arguments that are no request array;
+        `inputs`: by name, those of a function that has some, a row for each token."""
         tokens, positions, slots = as_indices(tokens), as_indices(positions), as_indices(slots)
         rows = np.arange(len(tokens), dtype=np.int32) if rows is None else as_indices(rows)
         sampling = [Sampling()] * len(rows) if sampling is None else sampling
         self._check(tokens, positions, slots, rows, sampling)
-        step = Step(tokens, positions, slots, rows, sampling, self._weights, self._caches)
+        step = Step(tokens, positions, slots, rows, sampling, self._weights, self._caches, inputs or {})
         results: list[Any] = []
         entry = entry_point(self._module)
         if entry.name == "mk_task.program":
@@ -86,7 +88,7 @@ class Interpreter:
             ]
             results = run_block(block, arguments, step, {})
         self.next = step.next
-        return results or ([] if step.logits is None else [step.logits])
+        return results or step.results or ([] if step.logits is None else [step.logits])
 
     def _check(
         self, tokens: Array, positions: Array, slots: Array, rows: Array, sampling: Sequence[Sampling]
@@ -120,7 +122,7 @@ def entry_point(module: Module) -> Operation:
 
 
 def argument_names(function: Operation) -> list[str | None]:
-    """For each argument the request array that it takes, None for another one.
+    """For each argument the request array or the input that it takes, None for another one.
 
     The attribute `mk.name` says so; without it the integer arguments are tokens, positions, slots, rows in this order.
     """
@@ -129,6 +131,6 @@ def argument_names(function: Operation) -> list[str | None]:
     stated = [argument.get("mk.name") for argument in attributes]
     unnamed = iter(name for name in REQUEST if name not in stated)
     return [
-        name if name in REQUEST else next(unnamed) if argument.type == "tensor<?xi32>" else None
+        name if name or argument.type != "tensor<?xi32>" else next(unnamed)
         for name, argument in zip(stated, arguments, strict=True)
     ]

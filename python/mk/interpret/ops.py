@@ -360,3 +360,9 @@ def sample(step: Step, op: Operation, operands: list[Any], above: Environment) -
 def advance(step: Step, op: Operation, operands: list[Any], above: Environment) -> Sequence[Runtime]:
     step.next = operands[0]
     return []
+
+
+@meaning("mk.finish")
+def finish(step: Step, op: Operation, operands: list[Any], above: Environment) -> Sequence[Runtime]:
+    step.results = operands
+    return []

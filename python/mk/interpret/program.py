@@ -39,7 +39,7 @@ class ProgramMemory:
             )
         if op.name == "mk_task.cache":
             return self._step.caches.get(attributes["layer"], attributes["type"])
-        if op.name == "mk_task.buffer" and attributes.get("request"):
+        if op.name == "mk_task.buffer" and (attributes.get("request") or attributes.get("input")):
             return self._step.request(symbol)
         raise MkError(f"@{symbol} is read before any family has written it")
 

@@ -29,14 +29,20 @@ class Step:
     sampling: Sequence[Sampling]
     weights: WeightStore
     caches: CacheStore
+    inputs: Mapping[str, Array] = field(
+        default_factory=dict
+    )  # of a function that has some: a row for each token
     logits: Array | None = None  # as `mk.sample` saw them
     next: Array | None = None  # as `mk.advance` saw it
+    results: list[Array] = field(default_factory=list)  # as `mk.finish` saw them
 
     def request(self, name: str) -> Array:
         """An array of the request by the name it has in the request block."""
         if name in ("tokens", "positions", "slots", "rows"):
             array: Array = getattr(self, name)
             return array
+        if name in self.inputs:
+            return self.inputs[name]
         raise KeyError(f"the step has no request array {name}")
 
 

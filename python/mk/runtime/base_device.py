@@ -67,6 +67,10 @@ class BaseDevice(ABC):
         """Tokens that the last `draw` has put into the mailbox, taken or not."""
 
     @abstractmethod
+    def rows(self, name: str) -> np.ndarray[Any, Any]:
+        """A buffer of the activations as the program sees it: [rows, columns], or [rows] of integers."""
+
+    @abstractmethod
     def abandon(self) -> None:
         """The engine cannot be made: gives back at once what is too precious to wait until nobody refers to it."""
 

@@ -194,11 +194,18 @@ class Device(BaseDevice):
     # -------------------------------------------------------------------------------------------------------- memory
 
     def _logits_view(self, manifest: Manifest) -> np.ndarray[Any, Any]:
-        buffer = next(b for b in manifest["buffers"] if b["name"] == manifest["logits"])
-        words = self.memory["activations"].view(
-            buffer["offset"], "float32", manifest["sizes"]["max_rows"] * buffer["pitch"] // 4
-        )
-        return words.reshape(-1, buffer["pitch"] // 4)[:, : manifest["vocabulary"]]
+        if "function" in manifest:
+            return np.zeros((0, 0), np.float32)
+        return self.rows(manifest["logits"])
+
+    def rows(self, name: str) -> np.ndarray[Any, Any]:
+        """A buffer of the activations as the program sees it: [rows, columns], or [rows] of integers."""
+        manifest = self._manifest
+        buffer = next(b for b in manifest["buffers"] if b["name"] == name)
+        count = manifest["sizes"]["max_tokens" if buffer["domain"] == "tokens" else "max_rows"]
+        width = buffer["pitch"] // 4
+        words = self.memory["activations"].view(buffer["offset"], buffer["dtype"], count * width)
+        return words.reshape(count, width)[:, : buffer["shape"][1]] if len(buffer["shape"]) == 2 else words
 
     def _context(self, manifest: Manifest) -> Any:
         values = {name: memory.address for name, memory in self.memory.items()}

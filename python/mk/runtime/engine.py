@@ -4,21 +4,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator
-from types import TracebackType
+from collections.abc import Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mk.errors import InputError
 from mk.runtime import inputs
-from mk.runtime.base_device import BaseDevice
 from mk.runtime.generation import Generation
-from mk.runtime.pages import PageTable
+from mk.runtime.host import Host
 from mk.runtime.parts import parts
 from mk.runtime.sampling import Sampling
-from mk.runtime.times import KEPT, Times
-from mk.runtime.validate import check_fits_machine
 
 if TYPE_CHECKING:
     from mk.program import Program
@@ -26,7 +22,7 @@ if TYPE_CHECKING:
 _GREEDY = Sampling()
 
 
-class Engine:
+class Engine(Host):
     """Made by `Program.engine`. Use it from one thread at a time; close it, or use it in a `with` block.
 
     `weights`, `seed`, `trace_steps`: see `Program.engine`. `pool_pages`: pages of the KV pool, by default enough for
@@ -37,40 +33,15 @@ class Engine:
     program uses or is another GPU, MkError if there is no GPU for a program that needs one, or not enough memory.
     """
 
-    def __init__(
-        self,
-        program: Program,
-        weights: Any = None,
-        *,
-        pool_pages: int | None = None,
-        stall_seconds: float = 2.0,
-        seed: int = 0,
-        trace_steps: int = KEPT,
-        progress: Callable[[int, int], None] | None = None,
-    ) -> None:
-        self.program = program
-        sizes = program.manifest["sizes"]
-        self.pool_pages = (
-            sizes["max_sequences"] * sizes["slot_pages"]
-            if pool_pages is None
-            else inputs.positive("pool_pages", pool_pages)
-        )
-        device = self._device = _open_device(program, self.pool_pages, trace_steps)
-        try:
-            #: Whether the packed weights came from the cache.
-            self.warm = device.fill(program, weights, seed, progress)
-            table = device.request["page_table"].reshape(sizes["max_sequences"], sizes["slot_pages"])
-            self._pages = PageTable(table, self.pool_pages, sizes["page"])
-            self._lengths = [0] * sizes["max_sequences"]
-            device.start_workers(stall_seconds)
-        except BaseException:
-            device.abandon()
-            raise
+    def __init__(self, program: Program, weights: Any = None, **settings: Any) -> None:
+        if program.facts.signature is not None:
+            raise InputError(
+                "this is the program of a module with inputs of its own; call it with mk.Function(program)"
+            )
+        super().__init__(program, weights, **settings)
 
-    @property
-    def kv_bytes(self) -> int:
-        """Bytes of the KV pool."""
-        return self._device.kv_bytes
+    def __enter__(self) -> Engine:
+        return self
 
     @property
     def vocabulary(self) -> int:
@@ -81,14 +52,6 @@ class Engine:
     def max_length(self) -> int:
         """Tokens that a slot may hold."""
         return self.program.manifest["sizes"]["max_length"]
-
-    @property
-    def step_bytes(self) -> int:
-        """Bytes of packed weights that a step of one token reads; more tokens read more only where they choose other
-        experts."""
-        from mk.report import step_bytes
-
-        return step_bytes(self.program.manifest)
 
     def length(self, slot: int) -> int:
         """Tokens that a slot holds."""
@@ -196,45 +159,9 @@ class Engine:
             chunk = self.program.manifest["sizes"]["max_tokens"]
             yield from generation.run(self._device, slot, chunk, self._lengths)
 
-    def times(self) -> Times:
-        """When the tasks of the last `trace_steps` steps ran. `mk.timeline` writes them for Perfetto.
-
-        Raises InputError unless the program was compiled with `trace=True`.
-        """
-        with self._device.exclusive():
-            times = self._device.times()
-        if times is None:
-            raise InputError("this program notes no times: compile it with trace=True")
-        return times
-
-    def close(self) -> None:
-        """Ends a generation under way and the threads, and frees the memory. A second call does nothing."""
-        self._device.close()
-        self._pages.table = self._pages.table[:0].copy()  # or the view would keep the memory
-
-    def __enter__(self) -> Engine:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def _slot(self, slot: Any) -> int:
         return int(
             inputs.integers("slot", [slot], self.program.manifest["sizes"]["max_sequences"], "max_sequences")[
                 0
             ]
         )
-
-
-def _open_device(program: Program, pool_pages: int, trace_steps: int) -> BaseDevice:
-    """Imports only what this kind of program needs: the native runtime, or the bindings of CUDA."""
-    if program.manifest["target"]["kind"] == "gpu":
-        from mk.runtime.gpu.device import GpuDevice
-
-        return GpuDevice(program, pool_pages, trace_steps)
-    from mk.runtime.device import Device
-
-    check_fits_machine(program.manifest["target"])
-    return Device(program, pool_pages, trace_steps)

@@ -242,7 +242,28 @@ def _is_view(view: View) -> bool:
     return len(view["shape"]) in (1, 2) and rows.size > 0 and rows.min() >= 0 and int(rows.max()) < last
 
 
+def _check_function(manifest: Manifest) -> None:
+    function, sizes = manifest["function"], manifest["sizes"]
+    buffers = {buffer["name"]: buffer for buffer in manifest["buffers"]}
+    names = [one["buffer"] for one in function["inputs"]] + function["results"]
+    for name in names:
+        buffer = buffers[name]
+        element = np.dtype(buffer["dtype"]).itemsize
+        columns = (buffer["shape"][1:] or [1])[0] or 0
+        _check(
+            buffer["domain"] == "tokens"
+            and buffer["dtype"] in ("float32", "int32")
+            and buffer["pitch"] >= columns * element
+            and buffer["pitch"] % element == 0
+            and buffer["offset"] >= 0
+            and buffer["offset"] + sizes["max_tokens"] * buffer["pitch"] <= manifest["arenas"]["activations"],
+            f"{name} lies outside the activations",
+        )
+
+
 def _check_logits(manifest: Manifest) -> None:
+    if "function" in manifest:
+        return _check_function(manifest)
     found = [b for b in manifest["buffers"] if b["name"] == manifest["logits"]]
     _check(
         found and found[0]["domain"] == "rows" and found[0]["dtype"] == "float32",

@@ -97,6 +97,10 @@ def _lookup(program: Program, source: Any) -> Callable[[str], np.ndarray[Any, An
     def lookup(name: str) -> np.ndarray[Any, Any]:
         if name in program.constants:
             return program.constants[name]
+        if program.facts.signature is not None:  # its names are those of the user's own module
+            return opened.one_of(
+                [name, *(k for k, canonical in program.facts.tied.items() if canonical == name)]
+            )
         return opened.one_of(names_of(name, program.facts.tied))
 
     return lookup

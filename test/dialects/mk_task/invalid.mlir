@@ -151,3 +151,18 @@ mk_task.program @step {
   // expected-error@+1 {{expected fewer than 1 instructions, so that one of kind -1 ends the list, found 1}}
   mk_task.table counts [1] kinds [] families [] events [] words dense<0> : tensor<1x1x32xi32>
 }
+
+// -----
+
+// An input that a family writes over.
+mk_task.program @step {
+  mk_task.buffer @x domain(tokens) : tensor<?x64xf32>
+  mk_task.buffer @y input domain(tokens) : tensor<?x64xf32>
+  mk_task.kind @silu class(columns) domain(tokens) units(2) {
+  ^bb0(%x: tensor<?x64xf32>):
+    %y = mk.silu %x : (tensor<?x64xf32>) -> tensor<?x64xf32>
+    mk.yield %y : tensor<?x64xf32>
+  }
+  // expected-error@+1 {{"act" cannot write @y: it is an input}}
+  mk_task.family @act kind(@silu) [@x] -> [@y]
+}

@@ -27,7 +27,7 @@ func.func @step(%tokens: tensor<?xi32>) -> tensor<?xi32> {
 
 // -----
 
-// expected-error @+1 {{mk-add-sampler: expected @step without mk.advance, found one}}
+// expected-error @+1 {{mk-add-sampler: expected @step without mk.advance or mk.finish, found one}}
 func.func @step(%logits: tensor<?x160xf32>, %next: tensor<?xi32>) -> tensor<?x160xf32> {
   mk.advance %next : tensor<?xi32>
   return %logits : tensor<?x160xf32>

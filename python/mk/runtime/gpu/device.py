@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mk.errors import DeviceStalled, MkError
+from mk.errors import DeviceStalled, InputError, MkError
 from mk.runtime.base_device import BaseDevice
 from mk.runtime.gpu import turns
 from mk.runtime.gpu.claim import Claim
@@ -123,6 +123,10 @@ class GpuDevice(BaseDevice):
     def _ended(self) -> int:
         """Steps that have ended since the counters were zero."""
         return int(self.memory["step"].read(1)[0])
+
+    def rows(self, name: str) -> np.ndarray[Any, Any]:
+        """Raises InputError: what lies on the device is not handed out."""
+        raise InputError(f"{name} lies on the GPU; modules with inputs of their own run on a CPU only")
 
     def abandon(self) -> None:
         """Frees everything at once: another engine may need the memory before the error is forgotten."""

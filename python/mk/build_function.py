@@ -1,0 +1,107 @@
+# Part of mk, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""From a user's own module to a function that is called like it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mk.build import Progress, cache_entry, cached_program, compile_program, fingerprint
+from mk.errors import CompileError
+from mk.function import Function
+from mk.runtime import cache
+
+if TYPE_CHECKING:
+    from mk.compiler import Options
+    from mk.importer import ImportedModel
+
+
+def compile_function(
+    module: Any,
+    inputs: Any,
+    dynamic: Any,
+    options: Mapping[str, Any],
+    progress: Progress | None,
+    use_cache: bool,
+    dump: str | os.PathLike[str] | None,
+) -> Function:
+    """See `mk.compile_module` with `inputs`."""
+    began = time.perf_counter()
+    report = progress or (lambda phase: None)
+    imported, made = import_sized(module, inputs, dynamic, options, report)
+    chosen = dataclasses.asdict(made)
+    entry = None
+    if use_cache and dump is None:
+        entry = cache_entry([fingerprint(imported)], chosen)
+        found = cached_program(entry)
+        if found is not None:
+            found.source, found.weights = None, imported.weights
+            return Function(found)
+    program = compile_program(imported, chosen, None if dump is None else Path(dump), report, began)
+    if entry is not None:
+        cache.write(entry, program.save)
+    return Function(program)
+
+
+def import_sized(
+    module: Any, inputs: Any, dynamic: Any, options: Mapping[str, Any], progress: Progress | None
+) -> tuple[ImportedModel, Options]:
+    """The import, and the options for the sizes that the inputs may have."""
+    import torch
+
+    from mk.compiler import Options
+    from mk.compiler.target import GPUS
+
+    if not isinstance(module, torch.nn.Module):
+        raise CompileError(f"cannot compile a {type(module).__name__} with inputs; expected an nn.Module")
+    if options.get("target") in GPUS:
+        raise CompileError(
+            f"{type(module).__name__}: a module with inputs of its own is compiled for a CPU only, not for "
+            f"{options['target']}"
+        )
+    options = {**options, "dtype": options.get("dtype") or _own_dtype(module)}
+    Options.of(**options)  # a mistake shows before the module is read
+    if progress is not None:
+        progress("load the importer")
+    from mk.importer import import_function
+
+    imported = import_function(module, inputs, dynamic, progress=progress)
+    return imported, _sized(imported, options)
+
+
+def _own_dtype(module: Any) -> str:
+    dtypes = {str(p.dtype).removeprefix("torch.") for p in module.parameters() if p.is_floating_point()}
+    return "bfloat16" if dtypes and dtypes <= {"bfloat16", "float16"} else "float32"
+
+
+def _sized(imported: ImportedModel, options: Mapping[str, Any]) -> Options:
+    """The options for the sizes that the inputs may have. Whole entries whose rows all see each other need one step."""
+    from mk.compiler import Options
+
+    signature = imported.signature
+    assert signature is not None
+    length, batch = signature.dims["length"], signature.dims.get("batch")
+    if not signature.attends:
+        sizes = {"max_length": 1, "max_sequences": 1}
+    else:
+        sizes = {
+            "max_length": min(options.get("max_length", 2048), length.high),
+            "max_sequences": min(options.get("max_sequences", 8), batch.high if batch else 1),
+        }
+        if length.low > sizes["max_length"]:
+            raise CompileError(f"max_length is {sizes['max_length']}, less than the length of {length.low}")
+    made = Options.of(**{**options, **sizes})
+    assert made.max_tokens is not None
+    if signature.whole and made.max_tokens < sizes["max_length"]:
+        if options.get("max_tokens") is not None:
+            raise CompileError(
+                f"option max_tokens is {made.max_tokens}; attention over whole entries needs a step of max_length, "
+                f"{sizes['max_length']}"
+            )
+        sizes["max_tokens"] = sizes["max_length"]
+    return Options.of(**{**options, **sizes})

@@ -1,0 +1,49 @@
+# Part of mk, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""What a program of a user's module takes and returns; plain data, kept in its package."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Port:
+    """One input or result. A dimension is the product of its parts, outermost first: "batch", "length" or a number."""
+
+    name: str
+    dims: tuple[tuple[str | int, ...], ...]
+    dtype: str  # as torch names it
+
+
+@dataclass(frozen=True)
+class Dim:
+    """The sizes that a leading dimension may have, both included."""
+
+    low: int
+    high: int
+
+
+@dataclass(frozen=True)
+class Signature:
+    """`structure`: "tensor", "tuple", "list", or the keys of a dict. `attends`: rows of one batch entry see each other,
+    all of them if `whole`, else those before."""
+
+    inputs: tuple[Port, ...]
+    results: tuple[Port, ...]
+    structure: Any
+    dims: Mapping[str, Dim]
+    attends: bool
+    whole: bool
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> Signature:
+        """From what `dataclasses.asdict` and a package made of it."""
+        inputs, results = (
+            tuple(Port(p["name"], tuple(map(tuple, p["dims"])), p["dtype"]) for p in plain[name])
+            for name in ("inputs", "results")
+        )
+        dims = {name: Dim(**dim) for name, dim in plain["dims"].items()}
+        return cls(inputs, results, plain["structure"], dims, plain["attends"], plain["whole"])
