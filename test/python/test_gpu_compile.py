@@ -11,11 +11,13 @@ from typing import Any
 
 import pytest
 from llama_text import Llama, Shape
+from mk.build import options_for
 from mk.compiler import ptxas
 from mk.compiler.driver import Lowering, compile_text
 from mk.compiler.options import Options
 from mk.errors import CompileError
 from mk.explain import explain
+from mk.importer.imported import AttentionFacts, ImportedModel, ModelFacts
 from mk.ir.diagnostics import PassError
 from mk.program import Program
 
@@ -283,7 +285,17 @@ def test_shapes_that_a_gpu_cannot_have(fields: dict[str, int], message: str, tmp
 def test_defaults_of_a_gpu_and_of_a_cpu() -> None:
     assert (gpu().max_tokens, gpu().split, gpu().rows) == (16, 128, 16)
     assert (Options().max_tokens, Options().split, Options().rows) == (512, 256, 64)
+    assert gpu(max_length=8192).split == 256
     assert gpu(max_tokens=8, split=64).attribute().startswith("#mk.options<max_tokens = 8, max_rows = 8,")
+
+
+@pytest.mark.parametrize(("columns", "given", "split"), [(64, {}, 256), (128, {}, 128), (64, {"split": 64}, 64)])
+def test_ranges_of_attention_follow_from_the_heads(columns: int, given: dict[str, int], split: int) -> None:
+    attention = AttentionFacts(8, 2, columns, columns, 1.0, 0, 0.0, False, "attention")
+    facts = ModelFacts(100, None, 1, {0: attention}, (), None, {}, "")
+    imported = ImportedModel("", {}, {}, {}, facts, None)
+    assert options_for(imported, {"target": "sm_90a", **given}).split == split
+    assert options_for(imported, {"target": "x86-64-v3"}).split == 256
 
 
 # --------------------------------------------------------------------------------------------------------------- ptxas

@@ -42,7 +42,7 @@ class Options:
     * `max_tokens`: tokens of one step, None for 512, or on a GPU for 16, which is also its most; `max_rows`: rows of
       logits of one step, None for a sensible number;
     * `page`: positions of a page of the KV cache; `split`: positions that one attention task covers, None for
-      256, or 128 on a GPU with a `max_length` of up to 4096;
+      256, or 128 on a GPU with a `max_length` of up to 4096 if a model has heads of more than 64 columns;
     * `workers`: threads, None for one per physical core this process may use;
     * `trace`: code that notes the times of every task, for `Engine.times`;
     * `without`: fusions to leave out, some of FUSIONS, to compare strategies or to find a fault.
@@ -63,7 +63,7 @@ class Options:
     def __post_init__(self) -> None:
         _one_of("target", self.target, TARGETS)
         _one_of("dtype", self.dtype, DTYPES)
-        gpu = self.target in GPUS
+        gpu = self.on_gpu
         max_tokens = (16 if gpu else 512) if self.max_tokens is None else self.max_tokens
         # Short ranges keep more of a GPU busy; many of them have to be joined.
         short = gpu and isinstance(self.max_length, int) and self.max_length <= 4096
@@ -109,6 +109,10 @@ class Options:
             if name not in names:
                 _unknown("option", name, names)
         return cls(**values)
+
+    @property
+    def on_gpu(self) -> bool:
+        return self.target in GPUS
 
     @property
     def length(self) -> int:
