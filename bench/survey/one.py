@@ -20,7 +20,13 @@ HISTORY = [
     [(5, 1), (0, 1), (3, 1)],
 ]
 # One worker: the logits have the same bits with more, which on a busy machine wait for each other.
-OPTIONS: dict[str, Any] = {"dtype": "float32", "max_length": 128, "split": 64, "workers": 1, "use_cache": False}
+OPTIONS: dict[str, Any] = {
+    "dtype": "float32",
+    "max_length": 128,
+    "split": 64,
+    "workers": 1,
+    "use_cache": False,
+}
 Logits = dict[int, np.ndarray[Any, Any]]
 
 

@@ -230,8 +230,8 @@ template <bool adds> static Maybe scatter(Conversion &conversion, Operation *op)
   std::optional<double> number = readNumber(op->getOperand(3));
   if (!number)
     values = realizeOperand(conversion, op, 3);
-  if (!dim || !arePlaces(places) || (!number && !values) || places->view.axes.size() != x->view.axes.size() ||
-      (adds && number))
+  if (!dim || !arePlaces(places) || (!number && !values) ||
+      places->view.axes.size() != x->view.axes.size() || (adds && number))
     return std::nullopt;
   if (x->view.axes[*dim].isRow() || places->view.axes[*dim].isRow())
     return mixes(conversion);
@@ -382,8 +382,8 @@ static Maybe index(Conversion &conversion, Operation *op) {
 /// their weights, a row with a column for each expert.
 static Maybe experts(Conversion &conversion, Operation *op) {
   Maybe chosen = realizeOperand(conversion, op, 1), weights = realizeOperand(conversion, op, 2);
-  if (!arePlaces(chosen) || !weights || chosen->view.axes.size() != 2 || weights->view.axes.size() != 2 ||
-      !chosen->view.axes[0].isRow() ||
+  if (!arePlaces(chosen) || !weights || chosen->view.axes.size() != 2 ||
+      weights->view.axes.size() != 2 || !chosen->view.axes[0].isRow() ||
       !(getShape(chosen->view.axes) == getShape(weights->view.axes)))
     return std::nullopt;
   int64_t count = chosen->view.axes[1].size;

@@ -125,7 +125,8 @@ static Maybe reduce(Conversion &conversion, Operation *op) {
     return std::nullopt;
   double bound = r->x.kind == Kind::Flags ? 1 : r->x.bound;
   bound *= combiner == Combiner::Sum ? r->count : 1;
-  bool isExact = combiner != Combiner::Product && r->x.kind != Kind::Indices && bound <= kExactIntegers;
+  bool isExact =
+      combiner != Combiner::Product && r->x.kind != Kind::Indices && bound <= kExactIntegers;
   if (*kind == Kind::Whole && !isExact) {
     conversion.note("arithmetic of integers that float32 may not hold exactly");
     return std::nullopt;
