@@ -168,8 +168,8 @@ def _refuse_squeezes(program: torch.export.ExportedProgram) -> None:
         dropped = [shape[dim] for dim in (dims if isinstance(dims, list | tuple | range) else [dims])]
         if any(isinstance(size, torch.SymInt) for size in dropped):
             raise ImportModelError(
-                f"{module_path(node) or 'the module'}: {node.target}: it drops dimensions that may be rows, if there is "
-                "one"
+                f"{module_path(node) or 'the module'}: {node.target}: it drops dimensions that may be rows, if "
+                "there is one"
             )
 
 
