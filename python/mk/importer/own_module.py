@@ -22,6 +22,7 @@ from mk.importer.flatten import add_inputs, flatten, put_rows_first
 from mk.importer.module_inputs import Input, example_size, read_inputs, result_dtypes
 from mk.importer.module_signature import describe
 from mk.importer.operators import replace_operators
+from mk.importer.paths import module_path
 from mk.importer.row_axes import RowAxes
 from mk.importer.sdpa import LAST, check_calls, find_calls, map_calls
 from mk.importer.simplify import simplify
@@ -84,6 +85,7 @@ def export_module(
         program, tree = _export(module, given, trace)
     program = replace_operators(program)
     _refuse_writes(type(module).__name__, program)
+    _refuse_squeezes(program)  # before they are simplified away: most change nothing but for a size of one
     simplify(program)
     _compute_results(program)
     placeholders = _user_inputs(program)
@@ -155,6 +157,20 @@ def _refuse_writes(name: str, program: torch.export.ExportedProgram) -> None:
         raise ImportModelError(
             f"{name} changes {written[0].removeprefix('model.')} while it runs; mk cannot compile it"
         )
+
+
+def _refuse_squeezes(program: torch.export.ExportedProgram) -> None:
+    for node in program.graph.nodes:
+        if node.op != "call_function" or not str(node.target).startswith("aten.squeeze."):
+            continue
+        shape = node.args[0].meta["val"].shape
+        dims = node.args[1] if len(node.args) > 1 else range(len(shape))
+        dropped = [shape[dim] for dim in (dims if isinstance(dims, list | tuple | range) else [dims])]
+        if any(isinstance(size, torch.SymInt) for size in dropped):
+            raise ImportModelError(
+                f"{module_path(node) or 'the module'}: {node.target}: it drops dimensions that may be rows, if "
+                "there is one"
+            )
 
 
 def _compute_results(program: torch.export.ExportedProgram) -> None:
