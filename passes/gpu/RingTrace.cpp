@@ -1,7 +1,8 @@
 // Part of mk, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// The control flow of a trace, and the uses of the ring on its way; RingNumbers.cpp has its numbers.
+// The control flow of a trace, and the uses of the ring on its way; RingNumbers.cpp has its
+// numbers.
 #include "passes/gpu/RingTrace.h"
 
 #include "llvm/ADT/TypeSwitch.h"

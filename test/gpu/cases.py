@@ -31,7 +31,8 @@ class Case:
 
     def config(self) -> dict[str, Any]:
         """The config.json of a Hugging Face folder."""
-        named = {"llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM"}
+        other = {"gpt2": "GPT2LMHeadModel"}
+        named = other.get(self.type, f"{self.type.capitalize()}ForCausalLM")
         common = {  # what has other defaults in other versions of transformers
             "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0},
             "rms_norm_eps": 1e-5,
@@ -40,7 +41,7 @@ class Case:
             "eos_token_id": 2,
             "dtype": "bfloat16",
         }
-        return {"model_type": self.type, "architectures": [named[self.type]], **common, **self.fields}
+        return {"model_type": self.type, "architectures": [named], **common, **self.fields}
 
 
 def _case(
@@ -74,6 +75,23 @@ KINDS = {
         2112, 4, 2, 64, 5632, 320, 1, tie_word_embeddings=False, options=_SIZES, lengths={1: 23, 0: 9, 4: 5}
     ),
 }
+# Blocks of other architectures: what only they have is in the names.
+ARCHITECTURES = {
+    "qwen3": _case(128, 4, 2, 64, 192, 480, type="qwen3", tie_word_embeddings=True, options=_SIZES),
+    "mistral, a window": _case(128, 4, 2, 32, 192, 480, type="mistral", sliding_window=100, options=_SIZES),
+    "gemma2, capped scores": _case(
+        128, 4, 2, 64, 192, 480, type="gemma2", sliding_window=100, query_pre_attn_scalar=64,
+        attn_logit_softcapping=5.0, final_logit_softcapping=5.0, options=_SIZES,
+    ),
+    "phi, half rotations and layer norms": _case(128, 2, 2, 64, 192, 480, type="phi", options=_SIZES),
+    "cohere, neighbours rotated": _case(128, 4, 2, 32, 192, 480, type="cohere", options=_SIZES),
+    "gpt2, learned positions": Case(
+        {"n_embd": 128, "n_head": 2, "n_layer": 2, "n_positions": 512, "vocab_size": 480}, "gpt2", _SIZES
+    ),
+    "apertus, an activation written out": _case(
+        128, 4, 2, 32, 192, 480, type="apertus", tie_word_embeddings=False, options=_SIZES
+    ),
+}  # fmt: skip
 # Wide enough for PyTorch's kernels to be the usual ones.
 PRECISION = _case(
     1024, 16, 4, 64, 2816, 8192, 4, tie_word_embeddings=True, options={"max_sequences": 8, "max_length": 256}

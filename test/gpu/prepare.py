@@ -35,7 +35,7 @@ from gpu.cases import Array, Case, Step
 from gpu.reference import Reference, errors
 
 TARGET = "sm_90a"
-PART = 56 << 20  # bytes of the checkpoint in the first folder
+PART = 50 << 20  # bytes of the checkpoint in the first folder
 ALIEN = ".version 7.0\n.target sm_80\n.address_size 64\n.visible .entry mk_main() .maxntid 32 { ret; }\n"
 
 
@@ -48,13 +48,14 @@ def main() -> None:
     first, second = options.to / suite.FIRST, options.to / suite.SECOND
     for folder in (first, second):
         shutil.rmtree(folder, ignore_errors=True)
-    for number, (name, case) in enumerate(cases.KINDS.items()):
-        plain = re.sub("[^a-z0-9]+", "-", name.lower())
-        place = second / "kinds" / f"{number}-{plain}"
-        timed(name, prepare_kinds, case, place)
-        if not number:
-            for fault, left_out in check_stall.RINGS.items():
-                timed(f"{name}, {fault}", prepare_broken, case, place, fault, left_out)
+    for folder, models in ((second, cases.KINDS), (first, cases.ARCHITECTURES)):
+        for number, (name, case) in enumerate(models.items()):
+            plain = re.sub("[^a-z0-9]+", "-", name.lower())
+            place = folder / "kinds" / f"{number}-{plain}"
+            timed(name, prepare_kinds, case, place)
+            if folder == second and not number:
+                for fault, left_out in check_stall.RINGS.items():
+                    timed(f"{name}, {fault}", prepare_broken, case, place, fault, left_out)
     for name, case in (("precision", cases.PRECISION), ("steps", cases.STEPS)):
         timed(name, prepare_program, case, second / name)
     timed("SmolLM2", prepare_smollm2, first, second)

@@ -289,7 +289,9 @@ def test_defaults_of_a_gpu_and_of_a_cpu() -> None:
     assert gpu(max_tokens=8, split=64).attribute().startswith("#mk.options<max_tokens = 8, max_rows = 8,")
 
 
-@pytest.mark.parametrize(("columns", "given", "split"), [(64, {}, 256), (128, {}, 128), (64, {"split": 64}, 64)])
+@pytest.mark.parametrize(
+    ("columns", "given", "split"), [(64, {}, 256), (128, {}, 128), (64, {"split": 64}, 64)]
+)
 def test_ranges_of_attention_follow_from_the_heads(columns: int, given: dict[str, int], split: int) -> None:
     attention = AttentionFacts(8, 2, columns, columns, 1.0, 0, 0.0, False, "attention")
     facts = ModelFacts(100, None, 1, {0: attention}, (), None, {}, "")
