@@ -124,6 +124,7 @@ void addGenericReductionRules(Rules &rules);
 void addGenericNormRules(Rules &rules);
 void addGenericProductRules(Rules &rules);
 void addGenericRankRules(Rules &rules);
+void addGenericPlaceRules(Rules &rules);
 
 } // namespace mlir::mk
 

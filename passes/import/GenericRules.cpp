@@ -97,4 +97,5 @@ void mk::addGenericRules(Rules &rules) {
   addGenericNormRules(rules);
   addGenericProductRules(rules);
   addGenericRankRules(rules);
+  addGenericPlaceRules(rules);
 }

@@ -96,7 +96,8 @@ def test_what_mk_knows_is_compiled() -> None:
         "vector",
     ]
     assert {name: examine([name]) for name in known} == dict.fromkeys(known, "right")
-    assert examine(["encoder layer", "two linears", "grouped attention"]) == "right"
+    assert examine(["encoder layer", "two linears", "gelu"]) == "right"
+    assert examine(["grouped attention", "layer norm", "two linears"]) == "right"
 
 
 def test_what_lets_rows_meet_is_refused() -> None:

@@ -26,6 +26,8 @@ _ANYWHERE = _names(
     "new_zeros new_ones new_full new_empty repeat tile where masked_fill one_hot view_as_complex "
     "view_as_real "
 )
+# Of single numbers, without PyTorch's mark for it.
+_POINTWISE = _names("hardswish log_sigmoid prelu rsub floor_divide ")
 # They work along the axes that their argument `dim` or `dims` names, or along all.
 _ALONG = _names(
     "sum mean amax amin logsumexp var std max min argmax argmin prod all any norm linalg_vector_norm "
@@ -60,7 +62,7 @@ def keeps_apart(node: torch.fx.Node, tokens: Any) -> bool:
         return _index(node, tokens)
     if not _has_whole_axis(node, tokens):
         return False
-    if namespace == "mk" or torch.Tag.pointwise in node.target.tags or name in _ANYWHERE:
+    if namespace == "mk" or torch.Tag.pointwise in node.target.tags or name in _ANYWHERE | _POINTWISE:
         return True
     if name in _VIEWS:
         return _view(node, tokens)
@@ -156,6 +158,13 @@ def _norm(node: torch.fx.Node, tokens: Any) -> bool:
     return all(axis < -len(node.args[1]) for axis in _axes(node.args[0], tokens))
 
 
+def _group_norm(node: torch.fx.Node, tokens: Any) -> bool:
+    """Each entry of the first axis has groups of its own."""
+    source = node.args[0]
+    assert isinstance(source, torch.fx.Node)
+    return token_axes(source, tokens) == [0]
+
+
 def _product(left: Any, right: Any, tokens: Any) -> bool:
     """The axes that are multiplied and added up are none of tokens."""
     right_axis = -2 if right.meta["val"].ndim > 1 else -1
@@ -210,4 +219,6 @@ _OTHERS: dict[str, Callable[[torch.fx.Node, Any], bool]] = {
     "constant_pad_nd": _pad,
     "pad": _pad,
     "einsum": _einsum,
+    "group_norm": _group_norm,
+    "native_group_norm": _group_norm,
 }
