@@ -60,7 +60,7 @@ Value makeElementwise(Builder &b, Operation *op, ArrayRef<Value> operands) {
       .Case([&](DivOp) { return b.ratio(x, y); })
       .Case([&](ScaleOp scale) { return b.fmul(x, number(scale)); })
       .Case([&](ShiftOp shift) { return b.fadd(x, number(shift)); })
-      .Case([&](ExpOp) { return b.fastExp(x); })
+      .Case([&](ExpOp) { return b.wholeExp(x); })
       .Case([&](TanhOp) { return makeTanh(b, x); })
       .Case([&](SigmoidOp) { return makeLogistic(b, c(1.0), x); })
       .Case([&](ReluOp) -> Value { // what is not a number stays so

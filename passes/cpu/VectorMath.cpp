@@ -40,6 +40,17 @@ Value CodeBuilder::maxLanes(Value vector) {
   return halve(*this, vector, [&](Value a, Value b) { return fmax(a, b); });
 }
 
+Value CodeBuilder::wholeExp(Value x) {
+  auto c = [&](double value) { return constant(x.getType(), value); };
+  auto where = [&](arith::CmpFPredicate predicate, Value other, Value then, Value otherwise) {
+    Value condition = create<arith::CmpFOp>(predicate, x, other);
+    return create<arith::SelectOp>(condition, then, otherwise);
+  };
+  Value infinity = c(std::numeric_limits<double>::infinity());
+  Value large = where(arith::CmpFPredicate::OGT, c(88.7228317), infinity, exp(x));
+  return where(arith::CmpFPredicate::UNO, x, x, large);
+}
+
 Value CodeBuilder::exp(Value x) {
   Type type = x.getType(), integers = withElement(type, getI32Type());
   auto c = [&](double value) { return constant(type, value); };

@@ -65,6 +65,8 @@ struct CodeBuilder : ImplicitLocOpBuilder {
   Value silu(Value x);
   /// The names under which code for both machines asks for what a GPU has its own ways for.
   Value fastExp(Value x) { return exp(x); }
+  /// Infinity where it is, and what is no number stays so.
+  Value wholeExp(Value x);
   Value ratio(Value a, Value b) { return fdiv(a, b); }
   /// Float32 to bfloat16, nearest even, by integer arithmetic unless `native`; and back, exactly.
   Value toBf16(Value x, bool native);

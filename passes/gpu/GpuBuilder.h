@@ -92,6 +92,7 @@ struct GpuBuilder : CodeBuilder {
   /// By the special function unit, to about 2 ulp (e^x: of its product with log2 e), in a handful
   /// of instructions without branches: e^x, 1 / x, 1 / sqrt(x), x / (1 + e^-x).
   Value fastExp(Value x);
+  Value wholeExp(Value x) { return fastExp(x); } // the function unit knows infinity
   Value inverse(Value x) { return special("llvm.nvvm.rcp.approx.ftz.f", x); }
   Value inverseRoot(Value x) { return special("llvm.nvvm.rsqrt.approx.f", x); }
   Value silu(Value x);

@@ -233,6 +233,11 @@ LogicalResult Former::formFamily(Operation *op) {
     operands.push_back(*symbol);
     if (auto table = argument.getDefiningOp<WeightOp>())
       layouts += weights.isMultiplied(table) ? "tiles " : "rows ";
+    // Each array of the request has a place of its own on a GPU, and none of them lies where inputs
+    // and activations do: a kind reads one of these.
+    auto input = dyn_cast<BlockArgument>(argument);
+    bool given = input && func.getArgAttr(input.getArgNumber(), kInputAttr);
+    layouts += given ? "input " : input ? symbol->getValue().str() + " " : "";
   }
   if (isProduct) {
     for (OpOperand &weight : getMultiplied(op))

@@ -18,6 +18,7 @@ _aten = torch.ops.aten
 FARTHEST = 1 << 12  # positions; a model that has more is asked about these
 PROBES = (1, 2, 3, 5, 8, 13, 31)  # lengths of sequences
 LARGEST_PROBE = 1 << 24  # scores of all heads
+HIDDEN = -1e4  # no more than this is added to scores that are not to count
 
 
 @dataclass
@@ -114,7 +115,8 @@ def find_rule(found: WrittenAttention, lengths: Lengths, longest: int) -> Rule:
             expected = torch.softmax((scores * scale + bias(length)).masked_fill(hidden, -torch.inf), -1)
             if not torch.allclose(ask(scores), expected, rtol=1e-3, atol=1e-5):
                 raise refuse("it does more to its scores than to scale, mask and normalise them")
-    if last < longest and not _masks_far(found, lengths, longest, window if window < last else longest):
+    reach = window if window < last else longest
+    if last < longest and not _masks_far(found, lengths, longest, reach, bool(slopes.any())):
         raise refuse("its mask is neither causal nor a sliding window")
     return Rule(scale, 0 if window == last else window, slopes.float())
 
@@ -127,9 +129,13 @@ def _rounded(scale: float, columns: int) -> float:
     return scale
 
 
-def _masks_far(found: WrittenAttention, lengths: Lengths, longest: int, window: int) -> bool:
-    """Whether the masks say the same for all positions; scores of so many, of all heads, would be large."""
-    masks: set[torch.fx.Node] = set()
+def _masks_far(found: WrittenAttention, lengths: Lengths, longest: int, window: int, sloping: bool) -> bool:
+    """Whether what meets the scores says the same for all positions; scores of so many, of all heads, would be large.
+
+    Masks must be causal or a window for all heads, and what depends on a position otherwise must be the same for all,
+    or a line where scores are `sloping`.
+    """
+    known: set[torch.fx.Node] = set()
     waiting, seen = list(found.result.all_input_nodes[:1]), {found.scores}
     while waiting:
         node = waiting.pop()
@@ -138,12 +144,47 @@ def _masks_far(found: WrittenAttention, lengths: Lengths, longest: int, window: 
         seen.add(node)
         if not lengths.knows(node):
             waiting += node.all_input_nodes
-        elif len(token_axes(node, lengths.symbol)) == 2:
-            masks.add(node)
+        elif token_axes(node, lengths.symbol):
+            known.add(node)
     visible = torch.ones(longest, longest, dtype=torch.bool)
-    for mask in masks:
-        value = lengths.at(mask, longest)  # the same for all heads, as the probes have shown
-        value = value[(0,) * (value.ndim - 2)].expand(longest, longest)
-        visible &= value > -1 if value.is_floating_point() else value == value[0, 0]
+    for node in known:
+        value = lengths.at(node, longest)
+        if len(token_axes(node, lengths.symbol)) == 1:
+            (axis,) = token_axes(node, lengths.symbol)
+            if not _is_even(value.movedim(axis, -1).double(), sloping):
+                return False
+            continue
+        value = value.reshape(-1, *value.shape[-2:])
+        if value.shape[-2:] != (longest, longest):
+            return False
+        for head in value:
+            if head.is_floating_point():
+                sees = head > HIDDEN
+                lines = head.double().masked_fill(~sees, 0)
+                same = sees & sees[-1]
+                if not _is_even(lines[-1][sees[-1]], sloping) or bool(
+                    ((lines - lines[:, :1] - lines[-1] + lines[-1, 0]).abs() > _noise(lines))[same].any()
+                ):
+                    return False
+            else:
+                sees = head == head[0, 0]
+            if not torch.equal(sees, sees & (value[0] > HIDDEN if head.is_floating_point() else sees)):
+                return False
+            visible &= sees
     distance = torch.arange(longest)[:, None] - torch.arange(longest)[None, :]
     return torch.equal(visible, (distance >= 0) & (distance < window))
+
+
+def _is_even(values: torch.Tensor, sloping: bool) -> bool:
+    """Whether the numbers along the last axis are all the same, or on a line if they may slope."""
+    if values.shape[-1] < 3:
+        return True
+    steps = values.diff(dim=-1)
+    if sloping:
+        steps = steps.diff(dim=-1)
+    return bool((steps.abs() <= _noise(values)).all())
+
+
+def _noise(values: torch.Tensor) -> float:
+    """By how much float32 numbers of this size may be off."""
+    return 4 * torch.finfo(torch.float32).eps * float(values.abs().max()) + 1e-9

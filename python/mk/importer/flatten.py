@@ -164,6 +164,8 @@ def _use_positions(
                 replacement.meta = dict(node.meta)
             node.replace_all_uses_with(replacement)
             graph.erase_node(node)
+        elif name == "slice.Tensor" and _new_rows(axes, node) - {length}:
+            raise _refuse(node, "takes as many rows of a table as there are entries of the batch")
         elif name == "slice.Tensor" and _is_new_row_axis(axes, node, length):
             table = node.args[0]
             dim = node.args[1] if len(node.args) > 1 else 0
@@ -176,6 +178,12 @@ def _use_positions(
             new.meta = dict(node.meta)
             node.replace_all_uses_with(new)
             graph.erase_node(node)
+
+
+def _new_rows(axes: RowAxes, node: torch.fx.Node) -> set[Any]:
+    """The sizes that vary of which the operand has none."""
+    source = node.args[0]
+    return set(rows_of(axes[node])) - set(rows_of(axes[source])) if source in axes else set()
 
 
 def _is_new_row_axis(axes: RowAxes, node: torch.fx.Node, length: Any) -> bool:

@@ -14,6 +14,7 @@ from mk.errors import ImportModelError
 from mk.importer.module_inputs import Input, bounds
 from mk.importer.paths import module_path
 from mk.importer.row_axes import RowAxes, rows_of
+from mk.importer.step import LARGEST_STEP
 from mk.signature import Dim, Port, Signature
 
 
@@ -103,13 +104,15 @@ def _limits(
             expr = expr.subs(least, symbol) if least.free_symbols == {symbol} else expr
         if symbol not in expr.free_symbols:
             continue
-        own = guard.expr in asked or sympy.Not(guard.expr) in asked
+        own = any(same in asked for same in (guard.expr, expr, sympy.Not(guard.expr), sympy.Not(expr)))
         if not own and all(expr.subs(dict.fromkeys(expr.free_symbols, n)) for n in (2, 3, 5, 64)):
             continue  # an operator looks for a size of 1, and means the same there
         if type(expr).__name__ == "Unequality" and set(expr.args) - {symbol} == {_one(expr)}:
             low = max(low, 2)
         elif expr.free_symbols != {symbol} or type(expr).__name__ not in _BOUNDS:
             raise ImportModelError(f"the module depends on its {label} in a way that mk cannot check: {expr}")
+        elif not _is_bound(expr, symbol):
+            low, high = _where_true(expr, symbol, _traced(nodes, symbol), low, high)
     if here and all(entry is None for _, entry in here):
         fixed = here[0][0]
         if not low <= fixed <= high:
@@ -124,6 +127,31 @@ _BOUNDS = (
     "StrictLessThan",
     "StrictGreaterThan",
 )  # in the range constraints already
+
+
+def _is_bound(expr: Any, symbol: Any) -> bool:
+    """Whether the size itself is compared with a number: then it is among the range constraints."""
+    return symbol in expr.args and any(arg.is_Integer for arg in expr.args)
+
+
+def _traced(nodes: Sequence[torch.fx.Node], symbol: Any) -> int:
+    """The size that the module was traced with."""
+    return next(
+        int(size.node.hint)
+        for node in nodes
+        for size in node.meta["val"].shape
+        if isinstance(size, torch.SymInt) and size.node.expr == symbol
+    )
+
+
+def _where_true(expr: Any, symbol: Any, traced: int, low: int, high: int) -> tuple[int, int]:
+    """The sizes around the traced one for which the module takes the same way."""
+    least = most = traced
+    while least > low and expr.subs(symbol, least - 1):
+        least -= 1
+    while most < min(high, LARGEST_STEP) and expr.subs(symbol, most + 1):
+        most += 1
+    return least, high if most == LARGEST_STEP else most
 
 
 def _one(expr: Any) -> Any:

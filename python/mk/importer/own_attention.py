@@ -57,11 +57,17 @@ def _write_out(program: torch.export.ExportedProgram, node: torch.fx.Node) -> No
         raise ImportModelError(
             f"{module_path(node) or 'the model'}: torch's attention shares its keys between heads"
         )
+    if given.get("dropout_p"):
+        raise ImportModelError(
+            f"{module_path(node) or 'the model'}: attention dropout is {given['dropout_p']}, it must be 0"
+        )
     edit = Editor(program, node)
     size = int(given["query"].meta["val"].shape[-1])
     keys = edit.call(_aten.transpose.int, given["key"], -1, -2)
     scores = edit.call(_aten.matmul.default, given["query"], keys)
-    scores = edit.call(_aten.mul.Tensor, scores, float(given.get("scale") or size**-0.5))
+    scores = edit.call(
+        _aten.mul.Tensor, scores, size**-0.5 if given.get("scale") is None else float(given["scale"])
+    )
     mask = given.get("attn_mask")
     if given.get("is_causal"):
         ones = edit.call(_aten.ones_like.default, scores)

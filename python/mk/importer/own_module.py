@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import sympy
 import torch
 import torch.fx.experimental._config as shape_config
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -51,18 +52,21 @@ class _Call(torch.nn.Module):
 @contextlib.contextmanager
 def _questions(asked: list[Any]) -> Iterator[None]:
     """Notes the comparisons of sizes that Python code makes; torch itself looks for sizes of one on its own account."""
-    answer = torch.SymBool.__bool__
+    answers = {kind: kind.__bool__ for kind in (torch.SymBool, torch.SymInt, torch.SymFloat)}
 
-    def noted(self: torch.SymBool) -> bool:
+    def noted(self: Any) -> bool:
         if not sys._getframe(1).f_code.co_filename.startswith(_INTERNAL):
-            asked.append(self.node.expr)
-        return answer(self)
+            expr = self.node.expr
+            asked.append(expr if isinstance(self, torch.SymBool) else sympy.Ne(expr, 0))
+        return answers[type(self)](self)
 
-    torch.SymBool.__bool__ = noted
+    for kind in answers:
+        kind.__bool__ = noted
     try:
         yield
     finally:
-        torch.SymBool.__bool__ = answer
+        for kind, answer in answers.items():
+            kind.__bool__ = answer
 
 
 def export_module(

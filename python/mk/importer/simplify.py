@@ -24,6 +24,7 @@ _CASTS = frozenset(
     }
 )
 _ASSERTIONS = frozenset({_aten._assert_tensor_metadata.default, _aten._assert_scalar.default})
+_ARITHMETIC = frozenset({_aten.add.Tensor, _aten.sub.Tensor, _aten.mul.Tensor, _aten.div.Tensor})
 _USUAL = {
     _aten.min.other: _aten.minimum.default,
     _aten.max.other: _aten.maximum.default,
@@ -75,9 +76,11 @@ def _replace_scalars(program: torch.export.ExportedProgram) -> None:
             continue
         node = placeholders[spec.arg.name]
         for user in list(node.users):
-            user.replace_input_with(node, value.item())
-        graph.erase_node(node)
-        program.graph_signature.input_specs.remove(spec)
+            if user.target in _ARITHMETIC and len(user.all_input_nodes) == 2:
+                user.replace_input_with(node, value.item())
+        if not node.users:
+            graph.erase_node(node)
+            program.graph_signature.input_specs.remove(spec)
 
 
 def _replace_indices(program: torch.export.ExportedProgram) -> None:
@@ -93,7 +96,13 @@ def _replace_indices(program: torch.export.ExportedProgram) -> None:
         axis, index = given[0]
         columns = _constant(program, index)
         size = source.meta["val"].shape[axis]
-        if columns is None or columns.ndim != 1 or columns.is_floating_point() or not isinstance(size, int):
+        if (
+            columns is None
+            or columns.ndim != 1
+            or not len(columns)
+            or columns.is_floating_point()
+            or not isinstance(size, int)
+        ):
             continue
         first = int(columns[0]) % size
         if columns.dtype is torch.bool or not torch.equal(
