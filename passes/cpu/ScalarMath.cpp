@@ -46,10 +46,7 @@ struct Math {
     return sum;
   }
 
-  Value exp(Value x) const {
-    Value result = select(compare(CmpFPredicate::OGT, x, c(88.7228317)), c(kInfinity), b.exp(x));
-    return keepNan(x, result);
-  }
+  Value exp(Value x) const { return b.wholeExp(x); }
   Value log(Value x) const;
   Value log1p(Value x) const;
   Value expm1(Value x) const;

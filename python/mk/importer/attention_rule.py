@@ -157,20 +157,19 @@ def _masks_far(found: WrittenAttention, lengths: Lengths, longest: int, window: 
         value = value.reshape(-1, *value.shape[-2:])
         if value.shape[-2:] != (longest, longest):
             return False
+        first = value[0] > HIDDEN if value.is_floating_point() else value[0] == value[0, 0, 0]
         for head in value:
+            sees = head > HIDDEN if head.is_floating_point() else head == value[0, 0, 0]
+            if not torch.equal(sees, first):
+                return False
             if head.is_floating_point():
-                sees = head > HIDDEN
                 lines = head.double().masked_fill(~sees, 0)
                 same = sees & sees[-1]
                 if not _is_even(lines[-1][sees[-1]], sloping) or bool(
                     ((lines - lines[:, :1] - lines[-1] + lines[-1, 0]).abs() > _noise(lines))[same].any()
                 ):
                     return False
-            else:
-                sees = head == head[0, 0]
-            if not torch.equal(sees, sees & (value[0] > HIDDEN if head.is_floating_point() else sees)):
-                return False
-            visible &= sees
+        visible &= first
     distance = torch.arange(longest)[:, None] - torch.arange(longest)[None, :]
     return torch.equal(visible, (distance >= 0) & (distance < window))
 

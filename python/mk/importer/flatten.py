@@ -164,14 +164,20 @@ def _use_positions(
                 replacement.meta = dict(node.meta)
             node.replace_all_uses_with(replacement)
             graph.erase_node(node)
-        elif name == "slice.Tensor" and _new_rows(axes, node) - {length}:
-            raise _refuse(node, "takes as many rows of a table as there are entries of the batch")
-        elif name == "slice.Tensor" and _is_new_row_axis(axes, node, length):
+        elif name == "slice.Tensor" and (new := _new_rows(axes, node)):
+            if new != {length}:
+                raise _refuse(node, "takes as many rows of a table as there are entries of the batch")
             table = node.args[0]
             dim = node.args[1] if len(node.args) > 1 else 0
             start = node.args[2] if len(node.args) > 2 else None
             step = node.args[4] if len(node.args) > 4 else 1
-            if table.meta["val"].ndim != 2 or dim != 0 or start not in (None, 0) or step != 1:
+            if (
+                [length] not in axes[node]
+                or table.meta["val"].ndim != 2
+                or dim != 0
+                or start not in (None, 0)
+                or step != 1
+            ):
                 raise _refuse(node, "takes rows of a table in another way than table[:length]")
             with graph.inserting_before(node):
                 new = graph.call_function(_aten.embedding.default, (table, positions))
@@ -182,13 +188,8 @@ def _use_positions(
 
 def _new_rows(axes: RowAxes, node: torch.fx.Node) -> set[Any]:
     """The sizes that vary of which the operand has none."""
-    source = node.args[0]
+    source = node.args[0]  # unknown if this function's caller has put it there
     return set(rows_of(axes[node])) - set(rows_of(axes[source])) if source in axes else set()
-
-
-def _is_new_row_axis(axes: RowAxes, node: torch.fx.Node, length: Any) -> bool:
-    source = node.args[0]  # unknown if this function has put it there
-    return [length] in axes[node] and source in axes and [length] not in axes[source]
 
 
 def _range_of(node: torch.fx.Node) -> tuple[Any, Any]:
