@@ -69,17 +69,28 @@ std::optional<int64_t> mk::readDim(const Maybe &x, Value dim) {
   return x ? readDimension(dim, x->view.axes.size()) : std::nullopt;
 }
 
+/// Whether x and places have the same sizes but along `dim`, which has no tokens; else there is a
+/// note if these would meet.
+static bool differOnlyAlong(Conversion &conversion, const Meaning &x, const Meaning &places,
+                            int64_t dim) {
+  if (x.view.axes[dim].isRow() || places.view.axes[dim].isRow()) {
+    refuseMixing(conversion);
+    return false;
+  }
+  for (auto [i, pair] : llvm::enumerate(llvm::zip_equal(x.view.axes, places.view.axes)))
+    if (int64_t(i) != dim && std::get<0>(pair).size != std::get<1>(pair).size)
+      return false;
+  return true;
+}
+
 /// gather(x, dim, places, ..)
 static Maybe gather(Conversion &conversion, Operation *op) {
   Maybe x = realizeOperand(conversion, op), places = realizeOperand(conversion, op, 2);
   std::optional<int64_t> dim = readDim(x, op->getOperand(1));
   if (!dim || !arePlaces(places) || places->view.axes.size() != x->view.axes.size())
     return std::nullopt;
-  if (x->view.axes[*dim].isRow() || places->view.axes[*dim].isRow())
-    return refuseMixing(conversion);
-  for (auto [i, pair] : llvm::enumerate(llvm::zip_equal(x->view.axes, places->view.axes)))
-    if (int64_t(i) != *dim && std::get<0>(pair).size != std::get<1>(pair).size)
-      return std::nullopt;
+  if (!differOnlyAlong(conversion, *x, *places, *dim))
+    return std::nullopt;
   return takeWhere(conversion, op->getLoc(), *x, *places, *dim, places->view.axes[*dim].size,
                    /*inverse=*/false, /*columns=*/false);
 }
@@ -95,11 +106,8 @@ template <bool adds> static Maybe scatter(Conversion &conversion, Operation *op)
   if (!dim || !arePlaces(places) || (!number && !values) ||
       places->view.axes.size() != x->view.axes.size() || (adds && number))
     return std::nullopt;
-  if (x->view.axes[*dim].isRow() || places->view.axes[*dim].isRow())
-    return refuseMixing(conversion);
-  for (auto [i, pair] : llvm::enumerate(llvm::zip_equal(x->view.axes, places->view.axes)))
-    if (int64_t(i) != *dim && std::get<0>(pair).size != std::get<1>(pair).size)
-      return std::nullopt;
+  if (!differOnlyAlong(conversion, *x, *places, *dim))
+    return std::nullopt;
   if (values && getShape(values->view.axes) != getShape(places->view.axes))
     return std::nullopt;
   // How often, and with which sum: of places that differ, as those of a topk, each comes once.
