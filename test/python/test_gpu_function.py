@@ -24,8 +24,10 @@ from mk.build import facts_of
 from mk.build_function import import_sized
 from mk.runtime.agenda import agenda
 from mk.runtime.gpu import driver
+from mk.schedule import ShuffledExecutor
 from models import randomize
 from test_function import flat, rows, tokens
+from test_schedule import Table, drop_wait, judge
 from torch import nn
 from torch.export import Dim
 
@@ -399,3 +401,50 @@ def test_an_agenda_has_every_row_in_its_order(sequences: int | None, passes: int
                     assert position == 0 or last[slot] == row - 1  # what it sees before it is there
                     last[slot] = row
         assert (times == several).all()
+
+
+def test_every_pass_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control of whole entries: with one pass less, or rows of one step alone, long entries are wrong."""
+    module = randomize(Decoder(causal=False))
+    with on_gpu(module, (tokens(2, 5),), ({**BOTH},), tmp_path) as (f, _):
+        short, long = f(tokens(2, 16)), f(tokens(2, 30))
+        host = f._host
+        assert host is not None and host._passes == 3
+        for passes in (2, 1):
+            host._passes = passes
+            f(tokens(8, 50, seed=passes))  # other keys in all slots
+            assert torch.equal(f(tokens(2, 16)), short)
+            assert float((f(tokens(2, 30)) - long).abs().max()) > 0.01 * float(long.abs().max())
+
+
+def test_bits_do_not_depend_on_workers_steps_or_the_order_of_threads(tmp_path: Path) -> None:
+    module, ids = randomize(Decoder(causal=False)), tokens(3, 21)
+    found = []
+    for i, options in enumerate(({}, {"workers": 7}, {"max_tokens": 4, "max_sequences": 2}, {"trace": True})):
+        (tmp_path / str(i)).mkdir()
+        with on_gpu(module, (tokens(2, 5),), ({**BOTH},), tmp_path / str(i), **options) as (f, machine):
+            machine.seed = 1000 * i
+            found.append(f(ids))
+    assert all(torch.equal(found[0], other) for other in found[1:])
+
+
+@pytest.mark.parametrize("workers", [4, 132])
+def test_the_schedule_holds_in_any_order(workers: int) -> None:
+    """Inputs, records and results are in the proof: what it accepts runs in any legal order, without a wait it does
+    not accept."""
+    module = randomize(Decoder(causal=False))
+    planned = mk.lower_module(
+        module, inputs=(tokens(2, 5),), dynamic=({**BOTH},), to="plan", **{**SIZES, "workers": workers}
+    ).text()
+    [accepted], [reference] = judge([planned])
+    assert accepted and reference is not None
+    for seed in range(5):
+        ShuffledExecutor(reference).run(seed)
+    table = Table.parse(planned)
+    waiting = [(w, i) for w, i in table.places() if table.words[w][i][Table.WAITS]]
+    mutants = []
+    for w, i in waiting[:: len(waiting) // 10]:
+        mutant = table.copy()
+        drop_wait(mutant.words[w][i], 0)
+        mutants.append(mutant.write())
+    assert not any(judge(mutants)[0])
