@@ -163,6 +163,8 @@ class _Runner(Host):
         length, count = sizes["length"], len(inputs[0])
         if length > self._most:
             raise InputError(f"a length of {length}; the program takes at most {self._most}")
+        if self._signature.together:
+            self._check_together(count, length)
         results = [np.empty((count, rows.shape[1]), np.float32) for rows in self._results]
         with self._device.exclusive():
             for begin, end, slots, positions in self._parts(count, length):
@@ -179,6 +181,16 @@ class _Runner(Host):
                 for result, computed in zip(results, self._results, strict=True):
                     result[begin:end] = computed[:n]
         return results
+
+    def _check_together(self, count: int, length: int) -> None:
+        """A decision for all rows of a call is made in one step."""
+        entries = self._sizes["max_sequences"] if self._signature.attends else count
+        most = min(self._sizes["max_tokens"], entries * length)
+        if count > most:
+            raise InputError(
+                f"{count} rows; the module decides for all rows of a call at once, and the program takes at most "
+                f"{most} in a step (options max_tokens and max_sequences)"
+            )
 
     def _parts(self, count: int, length: int) -> Iterator[tuple[int, int, Array, Array]]:
         """Rows [begin, end) of each step, their slots and positions; rows that see each other come together."""
