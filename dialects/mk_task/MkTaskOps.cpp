@@ -175,6 +175,30 @@ static Type getDeclaredType(Operation *op) {
       .Default([](Operation *) { return Type(); });
 }
 
+/// Predicates are rows of one number that the program makes; an instruction holds some of them.
+static LogicalResult verifyConditions(FamilyOp family, const Declarations &declarations) {
+  ArrayAttr conditions = family.getConditionsAttr();
+  if (!conditions)
+    return success();
+  if (conditions.empty() || int64_t(conditions.size()) > kMaxConditions)
+    return family.emitOpError() << family.getSymNameAttr() << " expected 1 to " << kMaxConditions
+                                << " conditions, found " << conditions.size();
+  llvm::SmallDenseSet<Attribute> seen;
+  for (auto condition : conditions.getAsRange<ConditionAttr>()) {
+    auto buffer = dyn_cast_or_null<BufferOp>(lookup(declarations, condition.getBuffer()));
+    auto type = buffer ? dyn_cast<RankedTensorType>(buffer.getType()) : RankedTensorType();
+    if (!type || type.getRank() != 2 || type.getDimSize(1) != 1 || !type.getElementType().isF32() ||
+        buffer.getRequest() || buffer.getFlagged())
+      return family.emitOpError() << family.getSymNameAttr()
+                                  << ": condition expected a buffer tensor<?x1xf32>, found "
+                                  << condition.getBuffer();
+    if (!seen.insert(condition.getBuffer()).second)
+      return family.emitOpError() << family.getSymNameAttr() << " has two conditions on "
+                                  << condition.getBuffer();
+  }
+  return success();
+}
+
 static LogicalResult verifyFamily(FamilyOp family, const Declarations &declarations) {
   auto kind = dyn_cast_or_null<KindOp>(lookup(declarations, family.getKindAttr()));
   if (!kind)
@@ -213,7 +237,7 @@ static LogicalResult verifyFamily(FamilyOp family, const Declarations &declarati
       return family.emitOpError() << family.getSymNameAttr() << ": cache result " << name
                                   << " expected to be an operand too";
   }
-  return success();
+  return verifyConditions(family, declarations);
 }
 
 static LogicalResult verifyTask(TaskOp task, const Declarations &declarations,

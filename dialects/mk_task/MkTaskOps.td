@@ -171,14 +171,22 @@ def MkTask_FamilyOp : MkTask_SymbolOp<"family"> {
     `operands` name the buffers, weights and caches of the kind's arguments, `results` those of its results
     (a cache result is the cache operand it grows). The location holds the module path.
 
+    `conditions` are sides of `mk.choose` ops. The tasks of the family do their work only in steps
+    in which all conditions hold, see `#mk_task.condition`. In any other step they wait and signal all the same, so that no
+    count of the schedule depends on data.
+
     ```mlir
     mk_task.family @model.layers.0.mlp.down_proj kind(@linear) [@h, @w] -> [@y]
+    mk_task.family @deep kind(@linear) [@h, @w] -> [@z] if [#mk_task.condition<buffer = @confident, taken = false>]
     ```
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, FlatSymbolRefAttr:$kind,
                        TypedArrayAttrBase<FlatSymbolRefAttr, "operands">:$operands,
-                       TypedArrayAttrBase<FlatSymbolRefAttr, "results">:$outputs);
-  let assemblyFormat = "$sym_name `kind` `(` $kind `)` $operands `->` $outputs attr-dict";
+                       TypedArrayAttrBase<FlatSymbolRefAttr, "results">:$outputs,
+                       OptionalAttr<TypedArrayAttrBase<MkTask_ConditionAttr, "conditions">>:$conditions);
+  let builders = [OpBuilder<(ins "::mlir::StringAttr":$name, "::mlir::FlatSymbolRefAttr":$kind,
+                             "::mlir::ArrayAttr":$operands, "::mlir::ArrayAttr":$outputs)>];
+  let assemblyFormat = "$sym_name `kind` `(` $kind `)` $operands `->` $outputs (`if` $conditions^)? attr-dict";
 }
 
 def MkTask_EventOp : MkTask_SymbolOp<"event"> {

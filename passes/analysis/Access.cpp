@@ -124,6 +124,14 @@ SmallVector<Access> AccessAnalysis::getAccesses(FamilyOp family, int64_t begin, 
     else
       same->columns = unite(same->columns, access.columns);
   }
+  if (ArrayAttr conditions = family.getConditionsAttr())
+    for (auto condition : conditions.getAsRange<ConditionAttr>()) {
+      unsigned object = objectOf.lookup(condition.getBuffer().getValue());
+      auto same = llvm::find_if(
+          result, [&](const Access &other) { return other.object == object && !other.write; });
+      if (same == result.end())
+        result.push_back({object, /*write=*/false, /*shares=*/false, {{0, 1}}});
+    }
   return result;
 }
 

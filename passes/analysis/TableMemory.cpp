@@ -164,6 +164,17 @@ LogicalResult MemoryVerifier::verifyOperands() {
                << ": expected word " << expected << " for '" << symbol << "', found "
                << instruction.operands[i];
     }
+    SmallVector<std::pair<int32_t, bool>> conditions;
+    if (ArrayAttr declared = family.getConditionsAttr())
+      for (auto condition : declared.getAsRange<ConditionAttr>())
+        conditions.push_back({getOperandWord(analysis.lookup(condition.getBuffer().getValue())),
+                              condition.getTaken()});
+    if (!llvm::equal(conditions, instruction.conditions))
+      return emitError(family.getLoc(), table.describe(instruction))
+             << ": expected the " << conditions.size() << " conditions of its family, found "
+             << (conditions.size() == instruction.conditions.size()
+                     ? "others"
+                     : Twine(instruction.conditions.size()));
   }
   return success();
 }

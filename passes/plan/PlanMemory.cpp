@@ -121,7 +121,11 @@ static FailureOr<SmallVector<Lifetime>> computeLifetimes(ProgramOp program, Opti
   DenseSet<Attribute> read;
   int64_t index = 0;
   for (auto family : program.getBody().getOps<FamilyOp>()) {
-    for (Attribute name : family.getOperands()) {
+    SmallVector<Attribute> names(family.getOperands().begin(), family.getOperands().end());
+    if (ArrayAttr conditions = family.getConditionsAttr())
+      for (auto condition : conditions.getAsRange<ConditionAttr>())
+        names.push_back(condition.getBuffer());
+    for (Attribute name : names) {
       auto found = lifetimes.find(name);
       if (found == lifetimes.end())
         continue;

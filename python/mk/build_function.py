@@ -55,6 +55,7 @@ def import_sized(
     import torch
 
     from mk.compiler import Options
+    from mk.compiler.target import GPUS
 
     if not isinstance(module, torch.nn.Module):
         raise CompileError(f"cannot compile a {type(module).__name__} with inputs; expected an nn.Module")
@@ -65,6 +66,11 @@ def import_sized(
     from mk.importer import import_function
 
     imported = import_function(module, inputs, dynamic, progress=progress)
+    if options.get("target") in GPUS and imported.signature is not None and imported.signature.together:
+        raise CompileError(
+            f"{type(module).__name__}: decides by its data for all rows of a call at once; torch.cond is compiled for a "
+            f"CPU only, not for {options['target']}"
+        )
     return imported, _sized(imported, options)
 
 

@@ -399,7 +399,11 @@ REFUSED: dict[str, tuple[Any, tuple[Any, ...], str]] = {
         (X,),
         "depends on its length in a way that mk cannot check|cannot be exported",
     ),
-    "a branch on values": (lambda m, x: x * 2 if x.sum() > 0 else x, (X,), "DataDependent"),
+    "a branch on values": (
+        lambda m, x: x * 2 if x.sum() > 0 else x,
+        (X,),
+        "decides by numbers that the module computes",
+    ),
 }
 
 

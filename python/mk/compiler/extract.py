@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -224,7 +225,12 @@ def _family(op: Operation) -> Family:
         module=op.module_path,
         operands=[str(name) for name in attributes["operands"]],
         results=[str(name) for name in attributes["outputs"]],
+        conditions=[_condition(one.fields) for one in attributes.get("conditions", [])],
     )
+
+
+def _condition(fields: Mapping[str, Any]) -> str:
+    return ("" if fields["taken"] == "true" else "not ") + str(fields["buffer"]).removeprefix("@")
 
 
 def _logits(families: dict[str, Operation], kinds: dict[str, Operation]) -> str:

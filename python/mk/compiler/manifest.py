@@ -26,7 +26,7 @@ from typing import NotRequired, TypedDict
 
 from mk.view import View
 
-FORMAT = 5  # grows when a field changes its meaning or goes away
+FORMAT = 6  # grows when a field changes its meaning or goes away
 
 
 class Target(TypedDict):
@@ -170,13 +170,16 @@ class Kind(TypedDict):
 
 
 class Family(TypedDict):
-    """A kind applied to one operator. `family` words of the table count these; `module` is the model's module path."""
+    """A kind applied to one operator. `family` words of the table count these; `module` is the model's module path;
+    `conditions`: the predicates (buffers) that must not be 0 in a step for its tasks to run, those that must be behind
+    "not "."""
 
     name: str
     kind: str
     module: str
     operands: list[str]
     results: list[str]
+    conditions: list[str]
 
 
 class Field(TypedDict):

@@ -47,12 +47,24 @@ class FunctionHost(Host):
         length, count = sizes["length"], len(inputs[0])
         if length > self._most:
             raise InputError(f"a length of {length}; the program takes at most {self._most}")
+        if self._signature.together:
+            self._check_together(count, length)
         # A further input: up to where each row sees.
         given = [*inputs, *[np.full(count, length - 1, np.int32)] * (len(self._limits) - len(inputs))]
         sequences = self._sizes["max_sequences"] if self._signature.attends else None
         steps = agenda(count, length, self._sizes["max_tokens"], sequences, self._passes)
         with self._device.exclusive():
             return self._device.call(given, steps, stay)
+
+    def _check_together(self, count: int, length: int) -> None:
+        """A decision for all rows of a call is made in one step."""
+        entries = self._sizes["max_sequences"] if self._signature.attends else count
+        most = min(self._sizes["max_tokens"], entries * length)
+        if count > most:
+            raise InputError(
+                f"{count} rows; the module decides for all rows of a call at once, and the program takes at most "
+                f"{most} in a step (options max_tokens and max_sequences)"
+            )
 
     def download(self, rows: Any) -> Array:
         """A NumPy array of what lies on the GPU."""

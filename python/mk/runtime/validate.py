@@ -33,7 +33,7 @@ SIZES: tuple[Literal["max_tokens", "max_rows", "max_sequences", "max_length", "s
     "slot_pages",
     "page",
 )
-FORMAT = 5  # of the manifests that this runtime reads
+FORMAT = 6  # of the manifests that this runtime reads
 ONLY_WAITS = -2  # the kind of an instruction without a body, for waits that the next has no room for
 
 # LLVM's name of a feature, where Linux's is not the same without its underscores and dots.
