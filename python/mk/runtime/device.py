@@ -112,8 +112,8 @@ class Device(BaseDevice):
     def call(self, inputs: Sequence[Any], agenda: Agenda, stay: bool) -> list[Any]:
         """As for any device: a run for each step."""
         plan = self._manifest["function"]
-        places = [self._rows(one["buffer"]) for one in plan["inputs"]]
-        computed = [self._rows(name) for name in plan["results"]]
+        places = [self.rows(one["buffer"]) for one in plan["inputs"]]
+        computed = [self.rows(name) for name in plan["results"]]
         results = [np.empty((agenda.total, rows.shape[1]), np.float32) for rows in computed]
         for step, count in enumerate(agenda.counts.tolist()):
             rows = agenda.rows[step, :count]
@@ -215,9 +215,9 @@ class Device(BaseDevice):
     def _logits_view(self, manifest: Manifest) -> np.ndarray[Any, Any]:
         if "function" in manifest:
             return np.zeros((0, 0), np.float32)
-        return self._rows(manifest["logits"])
+        return self.rows(manifest["logits"])
 
-    def _rows(self, name: str) -> np.ndarray[Any, Any]:
+    def rows(self, name: str) -> np.ndarray[Any, Any]:
         """A buffer of the activations as the program sees it: [rows, columns], or [rows] of integers."""
         manifest = self._manifest
         buffer = next(b for b in manifest["buffers"] if b["name"] == name)
