@@ -25,8 +25,10 @@ Value GpuEmitter::pull(Value value, Value row, Column column) {
     if (auto columns = held.find(value); columns != held.end())
       return columns->second[column + origin(value) == groups.b];
     auto argument = cast<BlockArgument>(value);
-    if (auto linear = dyn_cast<LinearOp>(argument.getOwner()->getParentOp())) {
-      if (argument.getParentRegion() == &linear.getPrologue())
+    Operation *product = argument.getOwner()->getParentOp();
+    if (isa<LinearOp, MoeLinearOp, MoeCombineOp>(product)) {
+      if (auto linear = dyn_cast<LinearOp>(product);
+          linear && argument.getParentRegion() == &linear.getPrologue())
         return pull(linear.getInput(), row, column);
       assert((column == groups.a || column == groups.b) && "accumulator outside its unit");
       int64_t half = column == groups.a ? 0 : 1;
