@@ -44,6 +44,12 @@ Value GpuEmitter::pull(Value value, Value row, Column column) {
           .Case([&](SelectRowsOp select) {
             return pull(select.getInput(), readIndex(select.getRows(), row), column);
           })
+          .Case([&](GateRowsOp gate) {
+            Value number = load(memoryOf(gate.getGate()), row, b.index(0));
+            Value power = b.wholeExp(b.create<arith::NegFOp>(number));
+            Value factor = b.inverse(b.fadd(b.constant(f32(), 1.0), power));
+            return b.fmul(pull(gate.getInput(), row, column), factor);
+          })
           .Case([&](HeadNormOp norm) { return pullHeadNorm(norm, row, column); })
           .Case([&](RopeOp rope) { return pullRope(rope, row, column); })
           .Case([&](EmbeddingOp embedding) { return pullEmbedding(embedding, row, column); })

@@ -271,8 +271,9 @@ FailureOr<RingPlace> GpuEmitter::emitColumns() {
   Operation *anchor = kind.getAnchor();
   Region &body = isa<RowwiseOp>(anchor) ? cast<RowwiseOp>(anchor).getBody() : kind.getBody();
   for (Operation &op : body.front().without_terminator())
-    if (!isElementwise(&op) && !isa<SliceOp, RopeOp, SelectRowsOp, EmbeddingOp, CombineOp,
-                                    GenericOp, KvAppendOp, HeadNormOp, RmsNormOp, LayerNormOp>(op))
+    if (!isElementwise(&op) &&
+        !isa<SliceOp, RopeOp, SelectRowsOp, EmbeddingOp, CombineOp, GenericOp, GateRowsOp,
+             KvAppendOp, HeadNormOp, RmsNormOp, LayerNormOp>(op))
       return refuse(&op, "has no body of its own: it is expected before or after a product");
   if (hasHeads())
     return emitHeads();
