@@ -169,6 +169,48 @@ def test_gains_of_heads_count(make: Make) -> None:
     assert found.mean() > 1.2 * interpreted.mean()
 
 
+def test_experts_are_read_once_if_a_token_chose_them(make: Make) -> None:
+    """One token reads what `step_bytes` says; the same token in more slots reads no more, other tokens read others."""
+    shape = SHAPES["many experts"]
+    machine = make(shape)
+    with running(machine, shape) as engine:
+
+        def read(*tokens: int) -> int:
+            before = machine.filled()
+            for slot in range(len(tokens)):
+                engine.reset(slot)
+            engine.step(tokens, [0] * len(tokens), range(len(tokens)))
+            return machine.filled() - before
+
+        one = read(7)
+        assert one == engine.step_bytes
+        assert read(7, 7, 7) == one
+        family = next(f for f in machine.program.manifest["families"] if "moe_combine" in f["name"])
+        units = {kind["name"]: kind["units"] for kind in machine.program.manifest["kinds"]}[family["kind"]]
+        down = units * 512  # rows of 64 columns are one block
+        expert = down + 32 * 2 * 512  # 128 columns of gate and up: two blocks
+        more = read(7, 11, 23, 31) - one
+        assert more % expert == 0 and 0 < more <= 3 * shape.chosen * expert
+
+
+def test_who_chooses_nobody_has_no_experts(make: Make) -> None:
+    """Sums that overflow to what is no number, of some tokens or of all in a step: no wait for tiles or for words."""
+    shape = SHAPES["experts"]
+    embed = llama(shape).weights["embed"].copy()
+    embed[7] = 3e38
+    steps: list[Step] = [
+        (np.array(tokens), np.zeros(len(tokens), int), np.arange(len(tokens)), np.arange(len(tokens)))
+        for tokens in ([7], [3, 7, 5], [7, 7], [3], [5])
+    ]
+    machine = make(shape)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(llama(shape).weights, "embed", embed)
+        found = logits(machine, shape, steps)
+    assert all(np.isnan(row).all() for row in (*found[0], found[1][1], *found[2]))
+    assert np.isfinite(found[3][:, 8:]).all()
+    same([found[1][:1], found[1][2:]], found[3:])
+
+
 @pytest.mark.parametrize("part", ["router", "gate_up", "down"])
 def test_who_is_chosen_counts(make: Make, part: str) -> None:
     """The comparison above fails for a model in which two experts have changed places in one part alone."""
