@@ -43,13 +43,17 @@ static SmallVector<LinearOp> linearsBesideExperts(Operation *norm) {
   return linears;
 }
 
-// The rows are made when the experts need them, and no sooner.
-static void makeLate(Operation *norm) {
-  Operation *first = nullptr;
-  for (Operation *user : norm->getUsers())
-    if (!first || user->isBeforeInBlock(first))
-      first = user;
-  norm->moveBefore(first);
+// The rows of the experts are made while their router is waited for: behind the linears that come
+// before the first reader.
+static void makeLate(Operation *norm, ArrayRef<LinearOp> linears) {
+  Operation *last = norm;
+  for (Operation *linear : linears)
+    if (last->isBeforeInBlock(linear) && llvm::all_of(norm->getUsers(), [&](Operation *user) {
+          return linear->isBeforeInBlock(user);
+        }))
+      last = linear;
+  if (last != norm)
+    norm->moveAfter(last);
 }
 
 namespace {
@@ -71,7 +75,7 @@ struct FuseNorm : impl::FuseNormBase<FuseNorm> {
           for (LinearOp linear : linears)
             linear.getInputMutable().assign(copy->getResult(0));
           fuseIntoPrologues(copy);
-          makeLate(&op);
+          makeLate(&op, linears);
         }
   }
 };
