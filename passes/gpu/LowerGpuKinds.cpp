@@ -50,6 +50,8 @@ struct LowerGpuKinds : mk::impl::LowerGpuKindsBase<LowerGpuKinds> {
                               << target->getShared();
         return signalPassFailure();
       }
+      if (failed(refuseConditions(program)))
+        return signalPassFailure();
       for (auto kind : program.getOps<mk_task::KindOp>()) {
         if (failed(lower(program, kind, layout, options->getMaxTokens())))
           return signalPassFailure();
@@ -59,6 +61,16 @@ struct LowerGpuKinds : mk::impl::LowerGpuKindsBase<LowerGpuKinds> {
       }
       program.setScratch(layout.bytes());
     }
+  }
+
+  /// The loader would bring what a task passes over.
+  LogicalResult refuseConditions(mk_task::ProgramOp program) {
+    for (auto family : program.getOps<mk_task::FamilyOp>())
+      if (family.getConditionsAttr())
+        return emitError(family.getLoc())
+               << family.getSymNameAttr()
+               << " runs or not by data, which has no code for a gpu: compile torch.cond for a cpu";
+    return success();
   }
 
   /// For steps of at most `most` tokens.

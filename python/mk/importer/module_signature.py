@@ -28,6 +28,7 @@ def describe(
     symbols: tuple[Any, Any],
     calls: Sequence[Any],
     asked: Sequence[Any],
+    together: bool,
 ) -> Signature:
     labels = {
         symbol: label
@@ -63,6 +64,7 @@ def describe(
         },
         bool(calls),
         any(not call.causal for call in calls),
+        together,
     )
 
 

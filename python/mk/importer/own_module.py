@@ -19,11 +19,13 @@ from mk.errors import ImportModelError
 from mk.importer import export as step_export
 from mk.importer import step
 from mk.importer.attention import Trace
+from mk.importer.control import branches_in_place, refuse_decision, refuse_graphs
 from mk.importer.flatten import add_inputs, flatten, put_rows_first
 from mk.importer.module_inputs import Input, example_size, read_inputs, result_dtypes
 from mk.importer.module_signature import describe
 from mk.importer.operators import replace_operators
 from mk.importer.paths import module_path
+from mk.importer.predicates import ask_all_rows
 from mk.importer.row_axes import RowAxes
 from mk.importer.sdpa import LAST, check_calls, find_calls, map_calls
 from mk.importer.simplify import simplify
@@ -87,11 +89,13 @@ def export_module(
     asked: list[Any] = []
     with _questions(asked):
         program, tree = _export(module, given, trace)
+    refuse_graphs(program)
     program = replace_operators(program)
     _refuse_writes(type(module).__name__, program)
     _refuse_squeezes(program)  # before they are simplified away: most change nothing but for a size of one
     simplify(program)
     _compute_results(program)
+    together = ask_all_rows(program)
     placeholders = _user_inputs(program)
     calls = find_calls(program)
     symbols = _row_symbols(type(module).__name__, program, given, placeholders)
@@ -99,7 +103,9 @@ def export_module(
     batch = next((symbol for symbol in symbols if symbol != length), None)
     axes = RowAxes(program, symbols)
     check_calls(calls, axes, length)
-    signature = describe(program, axes, given, placeholders, dtypes, tree, (batch, length), calls, asked)
+    signature = describe(
+        program, axes, given, placeholders, dtypes, tree, (batch, length), calls, asked, together
+    )
     put_rows_first(program, axes, placeholders)
     named = add_inputs(program, (*REQUEST, LAST), length)
     map_calls(calls, program, named)
@@ -140,6 +146,7 @@ def _export(
             torch.no_grad(),
             step.quiet(),
             step._no_stack_traces(),
+            branches_in_place(module),
             shape_config.patch(backed_size_oblivious=True),  # sizes of 1 are sizes like others
         ):
             program = torch.export.export(wrapped, example, strict=False, dynamic_shapes=(specs,))
@@ -148,6 +155,8 @@ def _export(
     except ImportModelError:
         raise
     except Exception as error:
+        if (refusal := refuse_decision(error, module)) is not None:
+            raise refusal from error
         reason = " ".join((str(error).strip() or type(error).__name__).splitlines()[:3])
         where = step._failing_module(error, trace) or type(module).__name__
         raise ImportModelError(f"{where}: cannot be exported: {type(error).__name__}: {reason}") from error

@@ -49,7 +49,9 @@ func.func @also_returned(%x: !x, %w: !w, %g: !g) -> (tensor<?x96xf32>, !x) {
 // The router gets a norm of its own, and the rows of the experts come behind it.
 // CHECK-LABEL: @experts
 // CHECK: mk.linear %{{.*}} prologue {
-// CHECK: %[[N:.*]] = mk.rms_norm
+// CHECK: mk.yield
+// CHECK-NEXT: }
+// CHECK-NEXT: %[[N:.*]] = mk.rms_norm
 // CHECK-NEXT: mk.topk_route
 // CHECK-NEXT: mk.moe_linear %[[N]]
 func.func @experts(%x: !x, %r: tensor<8x64xf32>, %e: tensor<8x96x64xf32>, %g: !g) -> tensor<?x192xf32> {
