@@ -24,6 +24,8 @@ from mk.importer.operators import replace_operators
 from mk.importer.own_attention import replace_own_attention, write_out_attention
 from mk.importer.placeholders import fill_places
 from mk.importer.positions import place_positions
+from mk.importer.precision import check_precision, parameter_dtypes
+from mk.importer.questions import refuse_squeezes
 from mk.importer.ragged import check_ragged
 from mk.importer.rotations import settle_rotations
 from mk.importer.scatters import join_assignments
@@ -53,6 +55,7 @@ def export_step(model: Any) -> Exported:
     """
     model.eval()
     tied, shapes = _name_parameters(model)
+    own = parameter_dtypes(model)
     _use_mk_interfaces(model)
     variants = settle_rotations(model)
     _widen_buffers(model)
@@ -62,7 +65,9 @@ def export_step(model: Any) -> Exported:
     longest = longest_sequence(text)
     program, trace = _trace(model, mode, longest)
     program = replace_operators(program)
+    refuse_squeezes(program)  # as in own_module: before they are simplified away
     simplify(program)
+    check_precision(type(model).__name__, program, own)
     join_assignments(program)
     split_complex_numbers(program)
     fill_places(program, _logits(program)[-1])

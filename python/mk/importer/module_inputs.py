@@ -14,6 +14,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils import _pytree as pytree
 
 from mk.errors import ImportModelError
+from mk.importer.attention import Trace
+from mk.importer.step import failing_module
 
 
 @dataclass
@@ -108,8 +110,10 @@ def result_dtypes(module: torch.nn.Module, inputs: Sequence[Input]) -> list[torc
                 holder[name] = memo[id(parameter)]
             results = module(*(torch.empty(i.value.shape, dtype=i.value.dtype) for i in inputs))
     except Exception as error:
+        trace = Trace({id(child): name for name, child in module.named_modules()})
         raise ImportModelError(
-            f"{type(module).__name__} does not run on the example inputs: {type(error).__name__}: "
+            f"{failing_module(error, trace) or type(module).__name__}: does not run on the example inputs: "
+            f"{type(error).__name__}: "
             f"{(str(error).strip().splitlines() or [''])[0]}"
         ) from error
     finally:

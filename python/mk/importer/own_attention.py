@@ -35,10 +35,12 @@ def replace_own_attention(
 
     Raises ImportModelError, naming the module path, for a product over tokens that is no such attention.
     """
+    asked = positions_to_ask(config)
     for node in list(program.graph.nodes):
         found = _find(node, lengths)
         if found is not None:
-            _replace(program, found, trace, find_rule(found, lengths, positions_to_ask(config, found.where)))
+            _replace(program, found, trace, find_rule(found, lengths, asked))
+            trace.longest = asked
             lengths.forget()
     program.graph.eliminate_dead_code()
 

@@ -8,6 +8,7 @@ import contextlib
 import inspect
 import io
 import logging
+import os
 import traceback
 import warnings
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from torch.overrides import TorchFunctionMode
 from mk.errors import ImportModelError
 from mk.importer.attention import Trace, tracing
 from mk.importer.masks import MaskAttribute, MaskUsed
+from mk.importer.questions import Question, asked_by, check_answers, noting
 
 LARGEST_STEP = 1 << 16  # tokens; only bounds the symbols, no code depends on it
 
@@ -78,8 +80,18 @@ def trace_step(model: Any, trace: Trace, mode: FakeTensorMode, longest: int) -> 
     with mode:
         # Sizes that differ from each other and from 0 and 1, which torch.export would take for constants.
         example = tuple(torch.zeros(size, dtype=torch.int64) for size in (6, 6, 6, 3))
+    import transformers
+
+    asked: list[Question] = []
+    libraries = [os.path.dirname(transformers.__file__)]  # whose comparisons of lengths choose among equals
     try:
-        with torch.no_grad(), tracing(trace), quiet(), _no_stack_traces():
+        with (
+            torch.no_grad(),
+            tracing(trace),
+            quiet(),
+            _no_stack_traces(),
+            noting(asked, trace.path, libraries),
+        ):
             program = torch.export.export(
                 Step(model, trace), example, strict=False, dynamic_shapes=({0: n}, {0: n}, {0: n}, {0: r})
             )
@@ -92,14 +104,15 @@ def trace_step(model: Any, trace: Trace, mode: FakeTensorMode, longest: int) -> 
         # What comes behind a first line of this kind says which operator needs a fixed number.
         reason = lines[1] if lines[0].startswith("Constraints violated") and len(lines) > 1 else lines[0]
         refusal = MaskUsed if isinstance(error, MaskAttribute) else ImportModelError
+        where = failing_module(error, trace) or asked_by(asked) or type(model).__name__
         raise refusal(
-            f"{_failing_module(error, trace) or type(model).__name__}: cannot be exported with a variable number of "
-            f"tokens: {type(error).__name__}: {reason}"
+            f"{where}: cannot be exported with a variable number of tokens: {type(error).__name__}: {reason}"
         ) from error
+    check_answers(type(model).__name__, program, asked, longest)
     return program
 
 
-def _failing_module(error: BaseException, trace: Trace) -> str:
+def failing_module(error: BaseException, trace: Trace) -> str:
     """The path of the innermost module whose code the exception came through, "" if there is none."""
     path = ""
     for frame, _ in traceback.walk_tb(error.__traceback__):
