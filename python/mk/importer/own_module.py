@@ -24,6 +24,7 @@ from mk.importer.questions import Question, asked_by, noting, refuse_squeezes
 from mk.importer.row_axes import RowAxes
 from mk.importer.sdpa import LAST, check_calls, find_calls, map_calls
 from mk.importer.simplify import simplify
+from mk.importer.thrift import thrift
 from mk.signature import Signature
 
 REQUEST = ("tokens", "positions", "slots", "rows")
@@ -127,7 +128,7 @@ def _export(
         with (
             torch.no_grad(),
             step.quiet(),
-            step._no_stack_traces(),
+            thrift(),
             shape_config.patch(backed_size_oblivious=True),  # sizes of 1 are sizes like others
         ):
             program = torch.export.export(wrapped, example, strict=False, dynamic_shapes=(specs,))

@@ -22,6 +22,7 @@ from mk.errors import ImportModelError
 from mk.importer.attention import Trace, tracing
 from mk.importer.masks import MaskAttribute, MaskUsed
 from mk.importer.questions import Question, asked_by, check_answers, noting
+from mk.importer.thrift import thrift
 
 LARGEST_STEP = 1 << 16  # tokens; only bounds the symbols, no code depends on it
 
@@ -89,7 +90,7 @@ def trace_step(model: Any, trace: Trace, mode: FakeTensorMode, longest: int) -> 
             torch.no_grad(),
             tracing(trace),
             quiet(),
-            _no_stack_traces(),
+            thrift(),
             noting(asked, trace.path, libraries),
         ):
             program = torch.export.export(
@@ -125,17 +126,6 @@ def _mutates(node: torch.fx.Node) -> bool:
     return schema is not None and any(
         a.alias_info is not None and a.alias_info.is_write for a in schema.arguments
     )
-
-
-@contextlib.contextmanager
-def _no_stack_traces() -> Iterator[None]:
-    """Nodes need only the path of their module; a Python stack for each of them takes a tenth of the export."""
-    config = torch.fx.config
-    before, config.do_not_emit_stack_traces = config.do_not_emit_stack_traces, True
-    try:
-        yield
-    finally:
-        config.do_not_emit_stack_traces = before
 
 
 @contextlib.contextmanager
