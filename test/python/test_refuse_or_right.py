@@ -94,6 +94,13 @@ def test_what_mk_knows_is_compiled() -> None:
         "gate",
         "residual",
         "vector",
+        "gated linear",
+        "one slope",
+        "rotations",
+        "narrow values",
+        "wide values",
+        "log sigmoid",
+        "cosines",
     ]
     assert {name: examine([name]) for name in known} == dict.fromkeys(known, "right")
     assert examine(["encoder layer", "two linears", "gelu"]) == "right"

@@ -16,6 +16,8 @@ from mk.importer import export as step_export
 from mk.importer import step
 from mk.importer.attention import Trace
 from mk.importer.flatten import add_inputs, flatten, put_rows_first
+from mk.importer.fold import fold_constants
+from mk.importer.head_sizes import align_heads
 from mk.importer.module_inputs import Input, example_size, read_inputs, result_dtypes
 from mk.importer.module_signature import describe
 from mk.importer.operators import replace_operators
@@ -69,6 +71,7 @@ def export_module(
     _refuse_writes(type(module).__name__, program)
     refuse_squeezes(program)  # before they are simplified away: most change nothing but for a size of one
     simplify(program)
+    fold_constants(program)
     check_precision(type(module).__name__, program, own)
     _compute_results(program)
     placeholders = _user_inputs(program)
@@ -93,6 +96,7 @@ def export_module(
     named = add_inputs(program, (*REQUEST, LAST), length)
     map_calls(calls, program, named)
     flatten(program, axes, batch, length, placeholders, named["positions"])
+    align_heads(program, trace)
     names = {node.name: port.name for node, port in zip(placeholders, signature.inputs, strict=True)}
     names[named[LAST].name] = LAST
     return step_export.Exported(program, trace, tied, shapes, 0, {}, names), signature
