@@ -200,5 +200,51 @@ def test_dropout_of_attention_is_refused() -> None:
         import_model(own_model(attend))
 
 
+# As above, with what else people write.
+ATTENTION: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "by letters": lambda q, k, v: torch.einsum(
+        "bhts,bhsd->bhtd",
+        masked(torch.einsum("bhtd,bhsd->bhts", q, k) / 4, causal(q.shape[2])).softmax(-1),
+        v,
+    ),
+    "by letters, heads behind tokens": lambda q, k, v: torch.einsum(
+        "bhts,bshd->bthd",
+        masked(
+            torch.einsum("bthd,bshd->bhts", q.transpose(1, 2), k.transpose(1, 2)) / 4, causal(q.shape[2])
+        ).softmax(-1),
+        v.transpose(1, 2),
+    ).transpose(1, 2),
+    "shared keys": lambda q, k, v: F.scaled_dot_product_attention(
+        q, k[:, :2], v[:, :2], is_causal=True, enable_gqa=True
+    ),
+    "a window": scored(lambda s: masked(s, causal(s.shape[-1]) & (distance(s.shape[-1]) < 9))),
+    "slopes": scored(
+        lambda s: masked(
+            s - distance(s.shape[-1]) * torch.tensor([0.5, 0.25, 0.1, 0.0625])[:, None, None],
+            causal(s.shape[-1]),
+        )
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ATTENTION)
+def test_attention_of_own_code_matches(name: str) -> None:
+    assert error_of(own_model(ATTENTION[name], num_hidden_layers=1)) < 2e-4
+
+
+@pytest.mark.parametrize(
+    "attend",
+    [
+        lambda q, k, v: v.cumsum(2) / torch.arange(1, v.shape[2] + 1)[:, None],
+        lambda q, k, v: torch.einsum("bhtd,bhsd->bhtd", q, k) + v,
+    ],
+)
+def test_sums_over_tokens_that_are_no_attention_are_named(
+    attend: Callable[[Tensor, Tensor, Tensor], Tensor],
+) -> None:
+    with pytest.raises(ImportModelError, match=r"^layers\.0: aten\.(cumsum|einsum)\.default mixes tokens"):
+        import_model(own_model(attend))
+
+
 def test_attention_of_torch_matches() -> None:
     assert error_of(own_model(lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True))) < 2e-4

@@ -15,6 +15,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from mk.errors import ImportModelError
 from mk.importer.attention import INTERFACE, Trace, register
 from mk.importer.complex_numbers import split_complex_numbers
+from mk.importer.contractions import write_out_contractions
 from mk.importer.experts import use_mk_experts
 from mk.importer.fold import fold_literals
 from mk.importer.head_sizes import align_heads
@@ -72,14 +73,15 @@ def export_step(model: Any) -> Exported:
     split_complex_numbers(program)
     fill_places(program, _logits(program)[-1])
     write_out_attention(program)
+    write_out_contractions(program)
     lengths = Lengths(program, getattr(text, "pad_token_id", None), longest)
     fold_literals(program, lengths)
     replace_own_attention(program, lengths, trace, text)
     align_heads(program, trace)
     place_positions(program, lengths)
+    vocab_size = check_ragged(program)
     if not trace.found:
         raise ImportModelError(f"{type(model).__name__} has no attention that mk can see a cache for")
-    vocab_size = check_ragged(program)
     return Exported(program, trace, tied, shapes, vocab_size, variants)
 
 
