@@ -121,6 +121,30 @@ LogicalResult RopeOp::verify() {
 
 int64_t RopeOp::getPairs() { return getColumns(getFrequencies()); }
 
+LogicalResult AcrossRowsOp::verify() {
+  if (!llvm::is_contained({"sum", "mean", "max", "min"}, getHow()))
+    return emitOpError() << "expected how to be sum, mean, max or min, found " << getHowAttr();
+  if (failed(expectFloat32(*this, "its input", getInput())) ||
+      failed(expectFloat32(*this, "a result", getResult())))
+    return failure();
+  return expectSameColumns(*this, getInput());
+}
+
+LogicalResult ChooseOp::verify() {
+  if (getColumns(getPredicate()) != 1)
+    return emitOpError() << "expected a predicate of one column, found "
+                         << getPredicate().getType();
+  for (auto [name, value] :
+       {std::pair("a predicate", getPredicate()), std::pair("the side that is taken", getTaken()),
+        std::pair("the other side", getOther()), std::pair("a result", getResult())})
+    if (failed(expectFloat32(*this, name, value)))
+      return failure();
+  for (Value side : {getTaken(), getOther()})
+    if (failed(expectColumns(*this, "sides", side, "its result", getColumns(getResult()))))
+      return failure();
+  return success();
+}
+
 LogicalResult FinishOp::verify() {
   return getResults().empty() ? emitOpError("expected at least one result of the step") : success();
 }

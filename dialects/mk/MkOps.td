@@ -17,6 +17,7 @@ include "MkRowOps.td"
 include "MkAttentionOps.td"
 include "MkExpertOps.td"
 include "MkGenericOps.td"
+include "MkControlOps.td"
 include "MkTokenOps.td"
 
 #endif // MK_OPS_TD

@@ -23,6 +23,13 @@ namespace mlir::mk_task {
 inline constexpr int64_t kInstructionWords = 32;
 inline constexpr int64_t kMaxWaits = 3;
 inline constexpr int64_t kMaxOperands = 15;
+/// Conditions that an instruction may have; the buffer of each is a word of its operands, counted
+/// from the last. Two bits of the word `hints` say that there is one, and which side it wants.
+inline constexpr int64_t kMaxConditions = 4;
+inline constexpr int64_t kConditionBit = 8;
+inline constexpr int64_t getConditionWord(int64_t condition) {
+  return kMaxOperands - 1 - condition;
+}
 /// Kinds that stand for no body: the end of a worker's list, and an instruction that only waits.
 inline constexpr int32_t kEndOfList = -1;
 inline constexpr int32_t kOnlyWaits = -2;

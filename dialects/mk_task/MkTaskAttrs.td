@@ -88,4 +88,22 @@ def MkTask_SegmentAttr : AttrDef<MkTask_Dialect, "Segment"> {
   }];
 }
 
+def MkTask_ConditionAttr : AttrDef<MkTask_Dialect, "Condition"> {
+  let mnemonic = "condition";
+  let summary = "a side of an mk.choose";
+  let description = [{
+    `#mk_task.condition<buffer = @confident, taken = true>`
+
+    The steps in which column 0 of row 0 of the buffer, a predicate, is not 0; where `taken` is false, those in which it is.
+  }];
+  let parameters = (ins "::mlir::FlatSymbolRefAttr":$buffer, "bool":$taken);
+  let assemblyFormat = "`<` struct(params) `>`";
+  let extraClassDeclaration = [{
+    /// Whether exactly one of the two holds, whatever the predicate is.
+    bool excludes(ConditionAttr other) const {
+      return getBuffer() == other.getBuffer() && getTaken() != other.getTaken();
+    }
+  }];
+}
+
 #endif // MK_TASK_ATTRS_TD

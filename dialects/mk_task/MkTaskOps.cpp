@@ -33,6 +33,16 @@ LogicalResult BufferOp::verify() {
                          << (getRequest() ? " of the request" : "");
   if (getInput() && (getRequest() || getFlagged()))
     return emitOpError("expected an input outside of the request and not flagged");
+  if (std::optional<uint64_t> record = getRecord()) {
+    if (getRequest() || getFlagged() || getOrder() != Order::natural)
+      return emitOpError(
+          "in a record expected an input or a result, not flagged, in natural order");
+    if (*record % kAlignment || int64_t(getOffset().value_or(0)) + getRowBytes() > int64_t(*record))
+      return emitOpError() << "expected a row inside a record of whole lines, found ["
+                           << int64_t(getOffset().value_or(0)) << ", "
+                           << int64_t(getOffset().value_or(0)) + getRowBytes() << ") of "
+                           << int64_t(*record);
+  }
   if (getFlagged() && element.isBF16() && type.getDimSize(1) % 2)
     return emitOpError() << "flagged expected rows of whole words, found " << type;
   return verifyOffset(*this, getOffset());
@@ -165,6 +175,30 @@ static Type getDeclaredType(Operation *op) {
       .Default([](Operation *) { return Type(); });
 }
 
+/// Predicates are rows of one number that the program makes; an instruction holds some of them.
+static LogicalResult verifyConditions(FamilyOp family, const Declarations &declarations) {
+  ArrayAttr conditions = family.getConditionsAttr();
+  if (!conditions)
+    return success();
+  if (conditions.empty() || int64_t(conditions.size()) > kMaxConditions)
+    return family.emitOpError() << family.getSymNameAttr() << " expected 1 to " << kMaxConditions
+                                << " conditions, found " << conditions.size();
+  llvm::SmallDenseSet<Attribute> seen;
+  for (auto condition : conditions.getAsRange<ConditionAttr>()) {
+    auto buffer = dyn_cast_or_null<BufferOp>(lookup(declarations, condition.getBuffer()));
+    auto type = buffer ? dyn_cast<RankedTensorType>(buffer.getType()) : RankedTensorType();
+    if (!type || type.getRank() != 2 || type.getDimSize(1) != 1 || !type.getElementType().isF32() ||
+        buffer.getRequest() || buffer.getFlagged())
+      return family.emitOpError() << family.getSymNameAttr()
+                                  << ": condition expected a buffer tensor<?x1xf32>, found "
+                                  << condition.getBuffer();
+    if (!seen.insert(condition.getBuffer()).second)
+      return family.emitOpError() << family.getSymNameAttr() << " has two conditions on "
+                                  << condition.getBuffer();
+  }
+  return success();
+}
+
 static LogicalResult verifyFamily(FamilyOp family, const Declarations &declarations) {
   auto kind = dyn_cast_or_null<KindOp>(lookup(declarations, family.getKindAttr()));
   if (!kind)
@@ -203,7 +237,7 @@ static LogicalResult verifyFamily(FamilyOp family, const Declarations &declarati
       return family.emitOpError() << family.getSymNameAttr() << ": cache result " << name
                                   << " expected to be an operand too";
   }
-  return success();
+  return verifyConditions(family, declarations);
 }
 
 static LogicalResult verifyTask(TaskOp task, const Declarations &declarations,

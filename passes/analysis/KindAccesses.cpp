@@ -106,6 +106,11 @@ void KindAccesses::demand(Value value, const ColumnSet &columns) {
       .Case([&](mk::SliceOp slice) {
         demand(slice.getInput(), clip(columns, 0, getWidth(value.getType()), slice.getOffset()));
       })
+      .Case([&](mk::ChooseOp choose) {
+        demand(choose.getTaken(), columns);
+        demand(choose.getOther(), columns);
+        readWhole(choose.getPredicate());
+      })
       .Case([&](mk::GateRowsOp gate) {
         demand(gate.getInput(), columns);
         readWhole(gate.getGate());

@@ -25,6 +25,11 @@ static void printInstruction(ArrayRef<int32_t> words, TableOp table, raw_ostream
     auto op = cast<ProgramOp>(table->getParentOp()).lookupSymbol<KindOp>(kindName);
     if (op && op.getStreamed())
       os << "  stream " << words[field_stream];
+    auto family = cast<ProgramOp>(table->getParentOp())
+                      .lookupSymbol<FamilyOp>(getName(table.getFamilies(), words[field_family]));
+    if (ArrayAttr conditions = family ? family.getConditionsAttr() : ArrayAttr())
+      for (auto condition : conditions.getAsRange<ConditionAttr>())
+        os << "  if " << (condition.getTaken() ? "" : "not ") << condition.getBuffer().getValue();
   }
   for (int64_t i = 0; i < std::min<int64_t>(words[field_waits], kMaxWaits); ++i)
     os << (i ? ", " : "  wait ") << (words[field_hints] >> (i + 1) & 1 ? "hint " : "")

@@ -53,6 +53,9 @@ static LogicalResult decodeInstruction(ArrayRef<int32_t> words, Table &table, si
   instruction.stream = words[field_stream];
   instruction.operands = words.slice(field_operand, kMaxOperands);
   instruction.signalsHint = words[field_hints] & 1;
+  for (int64_t i = 0; i < kMaxConditions; ++i)
+    if (int32_t bits = words[field_hints] >> (kConditionBit + 2 * i); bits & 1)
+      instruction.conditions.push_back({words[field_operand + getConditionWord(i)], bits & 2});
   if (instruction.hasBody() &&
       (failed(inRange("a kind", instruction.kind, 0, kinds)) ||
        failed(inRange("a family", instruction.family, 0, table.families.size()))))

@@ -17,6 +17,7 @@ struct Instruction {
   int32_t kind, family, begin, end, signal, stream;
   bool signalsHint;
   SmallVector<Wait, 3> waits;
+  SmallVector<std::pair<int32_t, bool>, 1> conditions; // the word of the buffer, and the side
   ArrayRef<int32_t> operands;
 
   /// Without one it only waits: for what did not fit into the worker's next instruction.

@@ -70,6 +70,41 @@ struct BuildMain : mk::impl::BuildMainBase<BuildMain> {
     b.create<func::ReturnOp>();
   }
 
+  /// Whether the body runs in this step; null if every body of the table runs in every step.
+  Value areConditionsMet(CodeBuilder &b, mk_task::TableOp table, Value context, Value instruction) {
+    auto program = cast<mk_task::ProgramOp>(table->getParentOp());
+    size_t most = 0;
+    for (auto family : program.getOps<mk_task::FamilyOp>())
+      if (ArrayAttr conditions = family.getConditionsAttr())
+        most = std::max(most, conditions.size());
+    Value result, zero = b.index(0), hints;
+    if (most)
+      hints = b.toI32(b.create<mk_cta::FieldOp>(instruction, "hints", 0));
+    auto bit = [&](int64_t place) -> Value {
+      Value masked = b.create<arith::AndIOp>(hints, b.integer(1 << place));
+      return b.create<arith::CmpIOp>(arith::CmpIPredicate::ne, masked, b.integer(0));
+    };
+    for (size_t i = 0; i < most; ++i) {
+      int64_t place = mk_task::kConditionBit + 2 * i;
+      Value met = b.choose(
+          bit(place),
+          [&]() -> Value {
+            Value word =
+                b.create<mk_cta::FieldOp>(instruction, "operand", mk_task::getConditionWord(i));
+            auto type =
+                MemRefType::get({1}, b.getF32Type(), StridedLayoutAttr::get(&getContext(), 0, {1}));
+            Value buffer = b.create<mk_cta::ViewOp>(type, context, "activations", b.mul(word, 64));
+            Value number = b.create<memref::LoadOp>(buffer, zero);
+            Value taken = b.create<arith::CmpFOp>(arith::CmpFPredicate::UNE, number,
+                                                  b.constant(b.getF32Type(), 0.0));
+            return b.create<arith::CmpIOp>(arith::CmpIPredicate::eq, taken, bit(place + 1));
+          },
+          [&] { return b.integer(1, 1); });
+      result = result ? Value(b.create<arith::AndIOp>(result, met)) : met;
+    }
+    return result;
+  }
+
   /// The instructions of one worker for one step, up to the one whose kind is -1.
   void runList(CodeBuilder &b, mk_task::TableOp table, Value context, Value worker, Value step) {
     b.loopWhile(
@@ -99,23 +134,29 @@ struct BuildMain : mk::impl::BuildMainBase<BuildMain> {
             });
 
           stamp(1);
-          SmallVector<int64_t> cases;
-          for (size_t i = 0; i < table.getKinds().size(); ++i)
-            cases.push_back(i);
-          auto choose =
-              b.create<scf::IndexSwitchOp>(TypeRange(), field("kind"), cases, cases.size());
-          {
-            OpBuilder::InsertionGuard guard(b);
-            for (auto [i, symbol] :
-                 llvm::enumerate(table.getKinds().getAsRange<FlatSymbolRefAttr>())) {
-              b.createBlock(&choose.getCaseRegions()[i]);
-              b.create<func::CallOp>(symbol.getValue(), TypeRange(),
-                                     ValueRange{context, instruction, worker});
+          auto runBody = [&] {
+            SmallVector<int64_t> cases;
+            for (size_t i = 0; i < table.getKinds().size(); ++i)
+              cases.push_back(i);
+            auto choose =
+                b.create<scf::IndexSwitchOp>(TypeRange(), field("kind"), cases, cases.size());
+            {
+              OpBuilder::InsertionGuard guard(b);
+              for (auto [i, symbol] :
+                   llvm::enumerate(table.getKinds().getAsRange<FlatSymbolRefAttr>())) {
+                b.createBlock(&choose.getCaseRegions()[i]);
+                b.create<func::CallOp>(symbol.getValue(), TypeRange(),
+                                       ValueRange{context, instruction, worker});
+                b.create<scf::YieldOp>();
+              }
+              b.createBlock(&choose.getDefaultRegion()); // -2: an instruction that only waits
               b.create<scf::YieldOp>();
             }
-            b.createBlock(&choose.getDefaultRegion()); // -2: an instruction that only waits
-            b.create<scf::YieldOp>();
-          }
+          };
+          if (Value holds = areConditionsMet(b, table, context, instruction))
+            b.when(holds, runBody);
+          else
+            runBody();
 
           stamp(2);
           Value signal = field("signal");

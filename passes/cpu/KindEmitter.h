@@ -95,6 +95,7 @@ private:
   Value pullCombine(CombineOp op, const Place &place);
   Value rangesOf(CombineOp op, Value row);
   Value pullGeneric(GenericOp op, const Place &place); // Generic.cpp
+  Value pullChoose(ChooseOp op, const Place &place);
   /// The elements of a row, or of a vector, at the columns in the lanes.
   Value gather(Value memory, Value row, Value columns, Value mask);
   void prepareCombine(CombineOp op, Value row);
@@ -145,6 +146,7 @@ private:
   void emitTopkRoute(TopkRouteOp op); // Route.cpp
   void emitArgmaxReduce(ArgmaxReduceOp op);
   LogicalResult emitSample(SampleOp op);
+  void emitAcrossRows(AcrossRowsOp op);
   void emitAdvance(AdvanceOp op);
   void emitFinish();
 

@@ -143,6 +143,16 @@ Value KindEmitter::pullRope(RopeOp op, const Place &place) {
                 : b.fsub(b.fmul(low, cosine), b.fmul(high, sine));
 }
 
+/// Only the side that is taken is read: the other may hold anything.
+Value KindEmitter::pullChoose(ChooseOp op, const Place &place) {
+  Value predicate = read(memoryOf(op.getPredicate()), {b.index(0), b.index(0)});
+  Value taken = b.create<arith::CmpFOp>(arith::CmpFPredicate::UNE, predicate,
+                                        b.constant(b.getF32Type(), 0.0));
+  return b.choose(
+      taken, [&] { return pull(op.getTaken(), place); },
+      [&] { return pull(op.getOther(), place); });
+}
+
 Value KindEmitter::pull(Value value, Place place) {
   Operation *op = value.getDefiningOp();
   if (!op) {
@@ -162,6 +172,7 @@ Value KindEmitter::pull(Value value, Place place) {
                      .Case([&](SliceOp slice) {
                        return pull(slice.getInput(), place.at(place.column + slice.getOffset()));
                      })
+                     .Case([&](ChooseOp choose) { return pullChoose(choose, place); })
                      .Case([&](GateRowsOp gate) {
                        Value number = read(memoryOf(gate.getGate()), {place.row, b.index(0)});
                        Value one = b.constant(b.getF32Type(), 1.0);

@@ -89,6 +89,28 @@ void KindEmitter::emitAdvance(AdvanceOp op) {
   b.create<mk_cta::PublishStepOp>(context);
 }
 
+void KindEmitter::emitAcrossRows(AcrossRowsOp op) {
+  Value input = memoryOf(op.getInput()), zero = b.index(0), one = b.index(1);
+  Value rows = rowCount(kind.getDomain());
+  Type f32 = b.getF32Type();
+  StringRef how = op.getHow();
+  double infinity = std::numeric_limits<double>::infinity();
+  double first = how == "max" ? -infinity : how == "min" ? infinity : 0.0;
+  b.loop(zero, b.index(getColumns(op.getInput())), one, [&](Value column) {
+    Value total =
+        b.loop(zero, rows, one, b.constant(f32, first), [&](Value row, ValueRange carried) {
+          Value value = read(input, {row, column});
+          Value next = how == "max"   ? b.create<arith::MaximumFOp>(carried[0], value).getResult()
+                       : how == "min" ? b.create<arith::MinimumFOp>(carried[0], value).getResult()
+                                      : b.fadd(carried[0], value);
+          return SmallVector<Value>{next};
+        })[0];
+    if (how == "mean")
+      total = b.fdiv(total, b.create<arith::SIToFPOp>(f32, b.toI32(rows)));
+    b.loop(zero, rows, one, [&](Value row) { write(total, outputs[0].memory, {row, column}); });
+  });
+}
+
 void KindEmitter::emitFinish() {
   write(b.integer(0), request("running"), b.index(0));
   b.create<mk_cta::PublishStepOp>(context);
@@ -100,6 +122,7 @@ LogicalResult KindEmitter::emitSerial() {
       .Case([&](TopkRouteOp op) { return emitTopkRoute(op), success(); })
       .Case([&](ArgmaxReduceOp op) { return emitArgmaxReduce(op), success(); })
       .Case([&](SampleOp op) { return emitSample(op); })
+      .Case([&](AcrossRowsOp op) { return emitAcrossRows(op), success(); })
       .Case([&](AdvanceOp op) { return emitAdvance(op), success(); })
       .Case([&](FinishOp) { return emitFinish(), success(); })
       .Default([&](Operation *op) { return refuse(op, "has no serial body"); });

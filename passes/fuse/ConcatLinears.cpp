@@ -6,6 +6,7 @@
 #include "dialects/mk/Mk.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "passes/Passes.h"
+#include "passes/analysis/Conditions.h"
 #include "passes/fuse/MoveUp.h"
 #include "llvm/ADT/MapVector.h"
 
@@ -76,14 +77,25 @@ static void concatIn(Block &block) {
   for (auto linear : block.getOps<LinearOp>())
     if (isPlain(linear))
       groups[{linear.getInput(), linear.getWeightType(), linear.getInnerSize()}].push_back(linear);
+  // What one side of an mk.choose needs is not computed for the other.
+  moveDecisionsUp(block);
+  Conditions conditions(block);
   for (auto &[key, all] : groups)
-    for (SmallVector<LinearOp> &group : cutByBiases(all)) {
-      // The joined linear stands where the first one did.
-      LinearOp first = group.front();
-      llvm::erase_if(group,
-                     [&](LinearOp linear) { return failed(moveUp(linear.getWeights(), first)); });
-      if (group.size() > 1)
-        concat(group);
+    for (ArrayRef<LinearOp> left = all; !left.empty();) {
+      ArrayRef<Side> sides = conditions.of(left.front());
+      auto *rest = std::stable_partition(all.end() - left.size(), all.end(), [&](LinearOp linear) {
+        return llvm::equal(conditions.of(linear), sides);
+      });
+      ArrayRef<LinearOp> alike = left.take_front(rest - left.begin());
+      left = left.drop_front(alike.size());
+      for (SmallVector<LinearOp> &group : cutByBiases(alike)) {
+        // The joined linear stands where the first one did.
+        LinearOp first = group.front();
+        llvm::erase_if(group,
+                       [&](LinearOp linear) { return failed(moveUp(linear.getWeights(), first)); });
+        if (group.size() > 1)
+          concat(group);
+      }
     }
 }
 

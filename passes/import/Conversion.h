@@ -147,6 +147,7 @@ void addLookupRules(Rules &rules);
 void addLinearRules(Rules &rules);
 void addLayerNormRules(Rules &rules);
 void addAttentionRules(Rules &rules);
+void addControlRules(Rules &rules);
 /// The generic way, for operators that no rule above takes.
 void addGenericRules(Rules &rules);
 

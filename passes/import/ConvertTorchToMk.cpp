@@ -36,6 +36,7 @@ static Rules makeRules() {
   addLookupRules(rules);
   addLinearRules(rules);
   addAttentionRules(rules);
+  addControlRules(rules);
   addGenericRules(rules); // last: what none of the others takes
   return rules;
 }

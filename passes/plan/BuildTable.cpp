@@ -97,6 +97,20 @@ LogicalResult TableBuilder::encodeOperands(FamilyOp family, KindOp kind, Instruc
     return family.emitOpError() << family.getSymNameAttr() << " has " << words.size()
                                 << " operands and results; an instruction holds " << kMaxOperands;
   llvm::copy(words, instruction.begin() + field_operand);
+  ArrayAttr conditions = family.getConditionsAttr();
+  if (!conditions)
+    return success();
+  if (words.size() + conditions.size() > size_t(kMaxOperands))
+    return family.emitOpError() << family.getSymNameAttr() << " has " << words.size()
+                                << " operands and results and " << conditions.size()
+                                << " conditions; an instruction holds " << kMaxOperands;
+  for (auto [i, condition] : llvm::enumerate(conditions.getAsRange<ConditionAttr>())) {
+    FailureOr<int32_t> word = encodePlace(family, condition.getBuffer(), /*streamed=*/false);
+    if (failed(word))
+      return failure();
+    instruction[field_operand + getConditionWord(i)] = *word;
+    instruction[field_hints] |= (1 + 2 * condition.getTaken()) << (kConditionBit + 2 * i);
+  }
   return success();
 }
 
@@ -139,7 +153,7 @@ LogicalResult TableBuilder::append(TaskOp task) {
       waits.push_back({event, 0});
   auto isHint = [&](Attribute event) { return cast<EventOp>(declarations[event]).getHint(); };
   if (!task.getSignals().empty() && isHint(task.getSignals()[0]))
-    instruction[field_hints] = 1;
+    instruction[field_hints] |= 1;
   std::vector<Instruction> &list = workers[task.getWorker()];
   for (ArrayRef<std::pair<Attribute, int32_t>> rest = waits;; rest = rest.drop_front(kMaxWaits)) {
     bool last = rest.size() <= size_t(kMaxWaits);

@@ -5,8 +5,10 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Transforms/RegionUtils.h"
 #include "passes/Passes.h"
+#include "passes/analysis/Conditions.h"
 #include "passes/analysis/Diagnostics.h"
 #include "passes/analysis/Domains.h"
+#include "passes/plan/JoinSides.h"
 #include "passes/plan/Kinds.h"
 #include "passes/plan/Weights.h"
 
@@ -29,24 +31,27 @@ struct Place {
 struct Former {
   explicit Former(func::FuncOp func)
       : func(func), builder(func.getContext()), names(func.getContext()), kinds(names),
-        weights(names, func) {}
+        weights(names, func), conditions(func.getBody().front()) {}
 
   LogicalResult declareRequest();
   LogicalResult declareInputs(unsigned first);
   LogicalResult nameOutputs();
   LogicalResult checkPositions(EmbeddingOp op);
+  LogicalResult checkControl(Operation *op);
   LogicalResult formFamily(Operation *op);
   void finish();
 
 private:
   FailureOr<FlatSymbolRefAttr> placeOperand(Operation *user, Value value);
   FlatSymbolRefAttr placeResult(OpResult result, StringRef family, bool numbered);
+  ArrayAttr placeConditions(Operation *op);
 
   func::FuncOp func;
   OpBuilder builder;
   Names names;
   Kinds kinds;
   Weights weights;
+  Conditions conditions;
   Block requests, caches, buffers, families;
   Domains domains;
   DenseMap<Value, Place> places;
@@ -194,6 +199,30 @@ LogicalResult Former::checkPositions(EmbeddingOp op) {
                             << " in whole pages, found " << length;
 }
 
+/// What depends on the data of a whole step is for functions, and for a CPU: a token's result must
+/// not depend on what else is in the step.
+LogicalResult Former::checkControl(Operation *op) {
+  if (!isa<AcrossRowsOp, ChooseOp>(op))
+    return success();
+  if (func.getBody().getOps<FinishOp>().empty())
+    return emitModelError(op) << "looks at all tokens of a step; expected a function that ends "
+                                 "with mk.finish, not a language model";
+  if (TargetAttr target = getTarget(op); target && target.isGpu())
+    return emitModelError(op) << "has no kernel: control that depends on data is for a CPU";
+  if (auto choose = dyn_cast<ChooseOp>(op); choose && !isEqualInAllRows(choose.getPredicate()))
+    return emitModelError(op) << "expected a predicate that is equal in all rows, made from "
+                                 "mk.across_rows";
+  return success();
+}
+
+ArrayAttr Former::placeConditions(Operation *op) {
+  SmallVector<Attribute> result;
+  for (const Side &side : conditions.of(op))
+    result.push_back(
+        ConditionAttr::get(op->getContext(), places[side.predicate].symbol, side.taken));
+  return result.empty() ? ArrayAttr() : builder.getArrayAttr(result);
+}
+
 LogicalResult Former::formFamily(Operation *op) {
   if (isa<WeightOp, KvCacheOp>(op))
     return success();
@@ -213,6 +242,8 @@ LogicalResult Former::formFamily(Operation *op) {
   if (auto embedding = dyn_cast<EmbeddingOp>(op))
     if (failed(checkPositions(embedding)))
       return failure();
+  if (failed(checkControl(op)))
+    return failure();
   bool isProduct = multiplies(op);
   auto isWeight = [&](OpOperand &operand) {
     return isProduct &&
@@ -256,7 +287,7 @@ LogicalResult Former::formFamily(Operation *op) {
     results.push_back(placeResult(result, family.getValue(), numBuffers > 1));
   builder.setInsertionPointToEnd(&families);
   builder.create<FamilyOp>(op->getLoc(), family, kind, builder.getArrayAttr(operands),
-                           builder.getArrayAttr(results));
+                           builder.getArrayAttr(results), placeConditions(op));
   return success();
 }
 
@@ -269,6 +300,7 @@ void Former::finish() {
   for (Block *section : {&requests, &caches, &weights.section, &buffers, &kinds.section, &families})
     body.getOperations().splice(body.end(), section->getOperations());
   func.erase();
+  joinSides(program);
 }
 
 namespace {
@@ -279,6 +311,7 @@ struct FormTasks : impl::FormTasksBase<FormTasks> {
       getOperation().emitOpError() << "expected a function @step with one block";
       return signalPassFailure();
     }
+    moveDecisionsUp(func.getBody().front());
     Former former(func);
     if (failed(former.declareRequest()) || failed(former.nameOutputs()))
       return signalPassFailure();

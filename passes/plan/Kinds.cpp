@@ -15,8 +15,9 @@ static KindClass classify(Operation *op) {
     return KindClass::attend;
   if (isa<MoeLinearOp, MoeCombineOp>(op))
     return KindClass::experts;
-  return isa<TopkRouteOp, ArgmaxReduceOp, SampleOp, AdvanceOp, FinishOp>(op) ? KindClass::serial
-                                                                             : KindClass::columns;
+  return isa<TopkRouteOp, ArgmaxReduceOp, SampleOp, AcrossRowsOp, AdvanceOp, FinishOp>(op)
+             ? KindClass::serial
+             : KindClass::columns;
 }
 
 FlatSymbolRefAttr Kinds::get(Operation *op, ArrayRef<Value> arguments, StringRef layouts,

@@ -20,6 +20,9 @@ def FormTasks : Pass<"mk-form-tasks", "::mlir::ModuleOp"> {
     (tied embeddings) is stored once. A cache is memory, not a value: an op that would need its contents
     from before an append that has already happened is refused.
 
+    What only one side of an `mk.choose` needs gets that side as a condition: its tasks are passed over in steps that take
+    the other. Where each side is the work of one family, both write the result of the choose, which then is no family.
+
     **Requires** `func @step(tokens, positions, slots, rows, inputs...)` in `mk` ops, with attention and argmax split,
     and `mk.advance` or `mk.finish`, if there, as the last op. Arguments behind the fourth have `mk.name` and `mk.input`.
     **Ensures** one `mk_task.program @step` in place of the function.
@@ -305,8 +308,12 @@ def VerifySchedule : Pass<"mk-verify-schedule", "::mlir::ModuleOp"> {
        by events alone; within a step what is read is written, by tasks that waits and hints put before.
     5. *No loss.* In the model's order no task finds its bytes written over as another object, no task uses
        one byte as two objects, and a unit that works in place reads only columns that no other unit writes.
+    6. *Nothing passed over is needed.* Families under conditions wait and signal in every step, so 2 to 5 are as if all
+       ran. Whichever sides of its `mk.choose` ops a step takes, a family that runs reads only what families that run have
+       written (an `mk.choose`: on the side that it takes); two families write one buffer only if their conditions exclude
+       each other; predicates are written once, before all who ask; what outlives a step has no condition.
 
-    With 2 to 5, whatever a task reads is what it would read if the families ran one after the other.
+    With 2 to 6, whatever a task reads is what it would read if the families ran one after the other.
     The cost is tasks times workers: vector clocks, and a sweep that keeps the last accesses of each object.
 
     **Requires** a `mk_task.table`. **Ensures** the above; the module is unchanged.

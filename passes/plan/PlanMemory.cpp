@@ -116,12 +116,16 @@ void MemoryPlan::dump(raw_ostream &os) const {
 static FailureOr<SmallVector<Lifetime>> computeLifetimes(ProgramOp program, OptionsAttr options) {
   llvm::MapVector<Attribute, Lifetime> lifetimes;
   for (auto buffer : program.getBody().getOps<BufferOp>())
-    if (!buffer.getRequest())
+    if (!buffer.getRequest() && !buffer.getRecord())
       lifetimes[FlatSymbolRefAttr::get(buffer)] = {buffer, -1, -1, buffer.getBytes(options)};
   DenseSet<Attribute> read;
   int64_t index = 0;
   for (auto family : program.getBody().getOps<FamilyOp>()) {
-    for (Attribute name : family.getOperands()) {
+    SmallVector<Attribute> names(family.getOperands().begin(), family.getOperands().end());
+    if (ArrayAttr conditions = family.getConditionsAttr())
+      for (auto condition : conditions.getAsRange<ConditionAttr>())
+        names.push_back(condition.getBuffer());
+    for (Attribute name : names) {
       auto found = lifetimes.find(name);
       if (found == lifetimes.end())
         continue;

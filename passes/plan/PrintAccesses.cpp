@@ -12,6 +12,47 @@ namespace mlir::mk {
 namespace {
 using namespace mk_task;
 
+int64_t findObject(AccessAnalysis &analysis, FlatSymbolRefAttr name) {
+  return llvm::find_if(analysis.getObjects(),
+                       [&](const MemoryObject &object) { return object.name == name.getValue(); }) -
+         analysis.getObjects().begin();
+}
+
+/// Pairs of a predicate's object and the side that its instruction runs on.
+void printConditions(llvm::json::OStream &json, const Table &table, const Instruction &instruction,
+                     AccessAnalysis &analysis) {
+  ArrayAttr conditions =
+      instruction.hasBody() ? table.getFamily(instruction).getConditionsAttr() : ArrayAttr();
+  if (!conditions)
+    return;
+  json.attributeArray("conditions", [&] {
+    for (auto condition : conditions.getAsRange<ConditionAttr>())
+      json.array([&] {
+        json.value(findObject(analysis, condition.getBuffer()));
+        json.value(condition.getTaken());
+      });
+  });
+}
+
+/// An mk.choose reads a side only where it takes it: the object of the predicate and the side.
+void printSide(llvm::json::OStream &json, FamilyOp family, AccessAnalysis &analysis,
+               const Access &access) {
+  auto choose = dyn_cast_or_null<mk::ChooseOp>(analysis.getKind(family).getAnchor());
+  if (!choose || access.write)
+    return;
+  auto operandOf = [&](Value value) {
+    return cast<FlatSymbolRefAttr>(family.getOperands()[cast<BlockArgument>(value).getArgNumber()]);
+  };
+  int64_t taken = findObject(analysis, operandOf(choose.getTaken())),
+          other = findObject(analysis, operandOf(choose.getOther()));
+  if (taken == other || (access.object != taken && access.object != other))
+    return;
+  json.attributeArray("side", [&] {
+    json.value(findObject(analysis, operandOf(choose.getPredicate())));
+    json.value(access.object == taken);
+  });
+}
+
 void printInstruction(llvm::json::OStream &json, const Table &table, const Instruction &instruction,
                       AccessAnalysis &analysis) {
   json.objectBegin();
@@ -33,6 +74,7 @@ void printInstruction(llvm::json::OStream &json, const Table &table, const Instr
   json.attribute("ends",
                  instruction.hasBody() && endsStep(analysis.getKind(table.getFamily(instruction))));
   json.attribute("signal", instruction.signal);
+  printConditions(json, table, instruction, analysis);
   json.attributeArray("accesses", [&] {
     if (!instruction.hasBody())
       return;
@@ -43,6 +85,7 @@ void printInstruction(llvm::json::OStream &json, const Table &table, const Instr
         json.attribute("write", access.write);
         json.attribute("shares", access.shares);
         json.attribute("early", access.early);
+        printSide(json, table.getFamily(instruction), analysis, access);
         json.attributeArray("columns", [&] {
           for (Columns columns : access.columns)
             json.array([&] {

@@ -4,6 +4,7 @@
 #include "passes/Passes.h"
 #include "passes/analysis/AccessHistory.h"
 #include "passes/analysis/HappensBefore.h"
+#include "passes/analysis/TableConditions.h"
 #include "passes/analysis/TableMemory.h"
 
 namespace mlir::mk {
@@ -307,6 +308,7 @@ struct VerifySchedule : impl::VerifyScheduleBase<VerifySchedule> {
       for (TableOp op : program.getBody().getOps<TableOp>()) {
         FailureOr<Table> table = Table::decode(op, *analysis);
         if (failed(table) || failed(verifyTableMemory(program, *analysis, *table)) ||
+            failed(verifyConditions(program, *analysis, *table)) ||
             failed(Verifier(program, *analysis, *table).run()))
           return signalPassFailure();
       }

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mk.report import kv_bytes, report
+from mk.report import kv_bytes, report, tile_bytes
 
 if TYPE_CHECKING:
     from mk.program import Program
@@ -37,6 +37,13 @@ def explain(program: Program) -> None:
         "cache for each position"
     )
     print(f"events      {len(manifest['events'])}")
+    if conditional := [family for family in manifest["families"] if family["conditions"]]:
+        units = {kind["name"]: kind["units"] for kind in manifest["kinds"]}
+        passed = sum(units[family["kind"]] * tile_bytes(manifest, family) for family in conditional)
+        print(
+            f"conditions  {len(conditional)} of {len(manifest['families'])} families, with {passed / mib:.1f} MiB of "
+            "weights, are passed over in steps that take another side"
+        )
     print("\nkinds")
     _table(
         ("name", "class", "families", "tasks", "units", "weights MiB"),

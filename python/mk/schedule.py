@@ -15,7 +15,7 @@ from __future__ import annotations
 import bisect
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -42,6 +42,7 @@ class Access:
     write: bool
     shares: bool  # columns are shares of the row that each step deals out anew
     early: bool  # before the instruction's waits
+    side: tuple[int, bool] | None  # only in steps in which this predicate has this value
     columns: tuple[tuple[int, int], ...]
 
 
@@ -53,6 +54,7 @@ class Instruction:
     waits: tuple[tuple[int, int, int], ...]  # event, arrivals, lag; without hints
     ends: bool  # the step: no worker begins the next before
     signal: int
+    conditions: tuple[tuple[int, bool], ...]  # predicates, and the values with which it runs
     accesses: tuple[Access, ...]
 
     def __str__(self) -> str:
@@ -74,13 +76,25 @@ class Program:
         def instruction(i: dict[str, Any]) -> Instruction:
             accesses = tuple(
                 Access(
-                    a["object"], a["write"], a["shares"], a["early"], tuple((b, e) for b, e in a["columns"])
+                    a["object"],
+                    a["write"],
+                    a["shares"],
+                    a["early"],
+                    (a["side"][0], a["side"][1]) if "side" in a else None,
+                    tuple((b, e) for b, e in a["columns"]),
                 )
                 for a in i["accesses"]
             )
             waits = tuple((e, n, lag) for e, n, lag, hint in i["waits"] if not hint)
             return Instruction(
-                i["family"], i["name"], tuple(i["units"]), waits, i["ends"], i["signal"], accesses
+                i["family"],
+                i["name"],
+                tuple(i["units"]),
+                waits,
+                i["ends"],
+                i["signal"],
+                tuple((o, v) for o, v in i.get("conditions", [])),
+                accesses,
             )
 
         return Program(
@@ -94,6 +108,7 @@ class Broken(Exception):
     """An order of running, allowed by the waits, that goes wrong."""
 
 
+Decide = Callable[[int, int], bool]
 Version = tuple[
     int, int, int
 ]  # family and step of the last writer, and the object it wrote; -1 before the first
@@ -104,10 +119,21 @@ _CLEARED: Version = (-1, -1, -1)
 class Machine:
     """The pieces of memory, and what each instruction does to them in each step."""
 
-    def __init__(self, program: Program, reference: Program):
-        """`reference` is the program as planned; its families, run in order, say what must be found."""
+    def __init__(self, program: Program, reference: Program, decide: Decide = lambda step, predicate: True):
+        """`reference` is the program as planned; its families, run in order, say what must be found. `decide`: for a
+        step and the object of a predicate, which side the step takes."""
         self.program = program
         self.reference = reference
+        self._decide = decide
+        instructions = [i for worker in reference.workers for i in worker]
+        # What is read must be of this step, where not every family runs in every step.
+        conditional = any(i.conditions for i in instructions)
+        self._fresh = {
+            a.object
+            for i in instructions
+            for a in i.accesses
+            if conditional and a.write and program.objects[a.object].space == 1
+        }
         accesses = [
             (o, a)
             for p in (program, reference)
@@ -171,9 +197,11 @@ class Machine:
         """Memory after the instruction; `Broken` if it reads what it should not find."""
         if instruction.family < 0:
             return memory
+        if not self._runs(instruction, step):
+            return memory
         expected = self.expected(instruction.family, step)
         for access in instruction.accesses:
-            if access.write:
+            if access.write or (access.side and self._decide(step, access.side[0]) != access.side[1]):
                 continue
             if self.program.objects[access.object].forwarded:
                 self._look_early(instruction, access, step, memory)
@@ -185,7 +213,15 @@ class Machine:
                         f"{instruction} in step {step} finds in '{name}' what family {memory[cell][0]} wrote in "
                         f"step {memory[cell][1]}, not family {expected[cell][0]} in step {expected[cell][1]}"
                     )
+                if access.object in self._fresh and memory[cell][1] != step:
+                    name = self.program.objects[access.object].name
+                    raise Broken(
+                        f"{instruction} in step {step} reads '{name}', which nobody has written in it"
+                    )
         return self.write(instruction, step, memory)
+
+    def _runs(self, instruction: Instruction, step: int) -> bool:
+        return all(self._decide(step, predicate) == value for predicate, value in instruction.conditions)
 
     def _look_early(self, instruction: Instruction, access: Access, step: int, memory: Memory) -> None:
         """All that earlier steps stored is there, and nothing of later ones: this step's rows are others."""
@@ -227,7 +263,7 @@ class Machine:
             for number in sorted({i.family for i in tasks}):
                 self._expected[number, self._steps_expected] = self._memory_expected
                 for i in tasks:
-                    if i.family == number:
+                    if i.family == number and self._runs(i, self._steps_expected):
                         self._memory_expected = self.write(i, self._steps_expected, self._memory_expected)
             self._steps_expected += 1
         return self._expected[family, step]
@@ -289,8 +325,15 @@ class ShuffledExecutor:
         self.machine = Machine(program, reference or program)
 
     def run(self, seed: int, steps: int = 3) -> None:
-        """Raises `Broken` if this order goes wrong. Worker speeds differ, so that some run far ahead."""
+        """Raises `Broken` if this order goes wrong. Worker speeds differ, so that some run far ahead; steps
+        take sides at random."""
         machine, rng = self.machine, random.Random(seed)
+        if any(i.conditions for worker in machine.reference.workers for i in worker):
+
+            def decide(step: int, predicate: int) -> bool:
+                return random.Random(f"{seed} {step} {predicate}").random() < 0.5
+
+            machine = Machine(machine.program, machine.reference, decide)
         speeds = [rng.choice([1, 4, 32]) for _ in machine.program.workers]
         places, memory = (0,) * len(speeds), machine.empty
         while left := [w for w, i in enumerate(machine.program.workers) if places[w] < steps * len(i)]:

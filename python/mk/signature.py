@@ -29,7 +29,7 @@ class Dim:
 @dataclass(frozen=True)
 class Signature:
     """`structure`: "tensor", "tuple", "list", or the keys of a dict. `attends`: rows of one batch entry see each other,
-    all of them if `whole`, else those before."""
+    all of them if `whole`, else those before. `together`: what is done with a row depends on all rows of the call."""
 
     inputs: tuple[Port, ...]
     results: tuple[Port, ...]
@@ -37,6 +37,7 @@ class Signature:
     dims: Mapping[str, Dim]
     attends: bool
     whole: bool
+    together: bool = False
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> Signature:
@@ -46,4 +47,6 @@ class Signature:
             for name in ("inputs", "results")
         )
         dims = {name: Dim(**dim) for name, dim in plain["dims"].items()}
-        return cls(inputs, results, plain["structure"], dims, plain["attends"], plain["whole"])
+        return cls(
+            inputs, results, plain["structure"], dims, plain["attends"], plain["whole"], plain["together"]
+        )

@@ -104,7 +104,7 @@ def _program() -> Program:
     segment = {"base": 0, "limit": VOCABULARY, "outer": 2, "stride": 8, "half": 4, "partner": 4}
     weight = {"layout": "rows", "dtype": "float32", "gathered": False, "scale": None, "segments": []}
     manifest: Any = {
-        "format": 5,
+        "format": 6,
         "gpu": None,
         "version": "test",
         "options": {},
@@ -180,6 +180,7 @@ def _program() -> Program:
                 "module": "model",
                 "operands": ["w", "bias"],
                 "results": ["logits"],
+                "conditions": [],
             }
         ],
         "events": ["appended", "finished"],

@@ -91,6 +91,11 @@ def _own_attention(x: Tensor) -> Tensor:
     return torch.softmax(x @ x.transpose(-2, -1) / WIDTH**0.5, -1) @ x
 
 
+def _branch(taken: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    result: Tensor = torch.cond(x.abs().amax() > 1.3137, taken, lambda x: torch.tanh(x) * 2, (x,))
+    return result
+
+
 def _heads(x: Tensor) -> Tensor:
     return x.unflatten(-1, (4, WIDTH // 4))
 
@@ -129,6 +134,26 @@ PIECES |= {
     "wide values": lambda: Values(24),
     "late positions": lambda: Wrapped(
         nn.Embedding(64, D), lambda m, x: x + m(torch.arange(3, x.shape[-2] + 3))
+    ),
+}
+# What decides for the whole call by its data.
+PIECES |= {
+    "branch around a linear": lambda: Wrapped(
+        nn.Linear(D, D),
+        lambda m, x: torch.cond(x.mean(-1).amax() > 0.1234, m, lambda x: x.clone(), (x,)),
+    ),
+    "branch around attention": lambda: Wrapped(
+        Attention(2, 2), lambda m, x: torch.cond(x.amin() < -0.7719, m, lambda x: -x, (x,))
+    ),
+    "branch of a branch": lambda: Wrapped(nn.Linear(D, D), lambda m, x: _branch(lambda x: _branch(m, x), x)),
+    "branch by one row": lambda: Wrapped(
+        nn.Linear(D, D), lambda m, x: torch.cond(x[..., 0, 0].sum() > 0.1, m, lambda x: x.clone(), (x,))
+    ),
+    "branch by a running sum": lambda: Wrapped(
+        nn.Linear(D, D), lambda m, x: torch.cond(x.cumsum(-2).amax() > 0.1, m, lambda x: x.clone(), (x,))
+    ),
+    "branch that mixes rows": lambda: Wrapped(
+        nn.Linear(D, D), lambda m, x: torch.cond(x.amax() > 0.1, m, lambda x: x.cumsum(-2), (x,))
     ),
 }
 for _name, _function in {

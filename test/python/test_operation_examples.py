@@ -48,6 +48,8 @@ CTA_TYPES = {
 TASK_PREAMBLE = """
   mk_task.buffer @h domain(tokens) : tensor<?x96xf32>
   mk_task.buffer @y domain(tokens) : tensor<?x64xf32>
+  mk_task.buffer @z domain(tokens) : tensor<?x64xf32>
+  mk_task.buffer @confident domain(tokens) : tensor<?x1xf32>
   mk_task.weight @w [@w] layout(tiles) : tensor<64x96xf32>
   mk_task.kind @linear class(tiles) domain(tokens) units(9) segments
       [#mk_task.segment<base = 0, limit = 288, outer = 9, stride = 32, half = 16, partner = 16>] {

@@ -145,7 +145,7 @@ def test_an_instruction_that_only_waits_is_none_of_a_kind(tmp_path: Path):
     [
         (
             _with(("format",), 99),
-            f"made by mk test in package format 99, but this is mk {mk.__version__}, which reads format 5; compile the "
+            f"made by mk test in package format 99, but this is mk {mk.__version__}, which reads format 6; compile the "
             f"model again with mk {mk.__version__}",
         ),
         (

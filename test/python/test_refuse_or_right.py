@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 import re
+from typing import Any
+from unittest import mock
 
 import mk
 import pytest
@@ -30,6 +32,11 @@ OPTIONS = {
     "page": 16,
     "split": 16,
 }
+
+
+def call_branch(predicate: torch.Tensor, taken: Any, other: Any, operands: Any = ()) -> Any:
+    """What torch.cond means; torch itself would compile both branches."""
+    return taken(*operands) if predicate else other(*operands)
 
 
 def examine(names: list[str], batched: bool = True, dynamic: bool = True) -> str:
@@ -54,7 +61,7 @@ def examine(names: list[str], batched: bool = True, dynamic: bool = True) -> str
             except mk.InputError as error:  # a size that the module itself treats otherwise
                 assert any("branch" in name for name in names), f"{names}: {error}"
                 continue
-            with torch.no_grad():
+            with torch.no_grad(), mock.patch.object(torch, "cond", call_branch):
                 wanted = module(x)
             assert found.shape == wanted.shape, names
             scale = max(float(wanted.abs().max()), 1e-3)
@@ -101,6 +108,9 @@ def test_what_mk_knows_is_compiled() -> None:
         "wide values",
         "log sigmoid",
         "cosines",
+        "branch around a linear",
+        "branch around attention",
+        "branch of a branch",
     ]
     assert {name: examine([name]) for name in known} == dict.fromkeys(known, "right")
     assert examine(["encoder layer", "two linears", "gelu"]) == "right"
@@ -116,5 +126,8 @@ def test_what_lets_rows_meet_is_refused() -> None:
         "convolution",
         "first row",
         "padded",
+        "branch by one row",
+        "branch by a running sum",
+        "branch that mixes rows",
     ]
     assert {name: examine(["linear", name]) for name in meeting} == dict.fromkeys(meeting, "refused")

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -132,7 +133,7 @@ def _buffer(op: Operation, names: native.AbiText) -> Buffer:
     attributes = op.attributes
     shape, dtype = list(attributes["type"].shape), attributes["type"].dtype
     row = dtype.itemsize * (shape[1] or 0 if len(shape) == 2 else 1)
-    return Buffer(
+    made = Buffer(
         name=attributes["sym_name"],
         domain=names["domains"][attributes["domain"]],
         request=bool(attributes.get("request", False)),
@@ -141,6 +142,9 @@ def _buffer(op: Operation, names: native.AbiText) -> Buffer:
         offset=_required(op, "offset", "mk-plan-memory"),
         pitch=-(-row // LINE) * LINE if len(shape) == 2 else row,
     )
+    if "record" in attributes:
+        made |= {"pitch": int(attributes["record"]), "record": True}
+    return made
 
 
 def _cache(ops: list[Operation], page: int) -> Cache | None:
@@ -221,7 +225,12 @@ def _family(op: Operation) -> Family:
         module=op.module_path,
         operands=[str(name) for name in attributes["operands"]],
         results=[str(name) for name in attributes["outputs"]],
+        conditions=[_condition(one.fields) for one in attributes.get("conditions", [])],
     )
+
+
+def _condition(fields: Mapping[str, Any]) -> str:
+    return ("" if fields["taken"] == "true" else "not ") + str(fields["buffer"]).removeprefix("@")
 
 
 def _logits(families: dict[str, Operation], kinds: dict[str, Operation]) -> str:

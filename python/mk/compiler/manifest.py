@@ -26,7 +26,7 @@ from typing import NotRequired, TypedDict
 
 from mk.view import View
 
-FORMAT = 5  # grows when a field changes its meaning or goes away
+FORMAT = 6  # grows when a field changes its meaning or goes away
 
 
 class Target(TypedDict):
@@ -144,7 +144,8 @@ class Weight(TypedDict):
 class Buffer(TypedDict):
     """Rows of an activation in the activation arena, `pitch` bytes apart, from byte `offset` on.
 
-    A buffer with `request` is an array of the request block instead.
+    A buffer with `request` is an array of the request block instead. On a GPU inputs and results of a function lie in
+    records, of which a call has one for each of its rows: `offset` is that in a record, and `pitch` its size.
     """
 
     name: str
@@ -154,6 +155,7 @@ class Buffer(TypedDict):
     dtype: str  # "float32", "bfloat16" or "int32"
     offset: int
     pitch: int
+    record: NotRequired[bool]
 
 
 class Kind(TypedDict):
@@ -168,13 +170,16 @@ class Kind(TypedDict):
 
 
 class Family(TypedDict):
-    """A kind applied to one operator. `family` words of the table count these; `module` is the model's module path."""
+    """A kind applied to one operator. `family` words of the table count these; `module` is the model's module path;
+    `conditions`: the predicates (buffers) that must not be 0 in a step for its tasks to run, those that must be behind
+    "not "."""
 
     name: str
     kind: str
     module: str
     operands: list[str]
     results: list[str]
+    conditions: list[str]
 
 
 class Field(TypedDict):

@@ -46,6 +46,7 @@ def _lines(manifest: Manifest, table: Array, counts: Array) -> Iterator[str]:
                 f"{number:6}  {families[words[field['family']]]['name']:{width}}",
                 f"{'' if kind == ONLY_WAITS else kinds[kind]['kind_class']:7}",
                 f"units {words[field['begin']]}..{words[field['end']]}",
+                *(f"if {condition}" for condition in families[words[field["family"]]]["conditions"]),
                 *waits,
                 *([f"signal {events[signal]}"] if signal >= 0 else []),
             ]

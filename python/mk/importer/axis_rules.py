@@ -205,6 +205,19 @@ def _made(axes: RowAxes, node: torch.fx.Node) -> Dims:
     return [axes.atoms(size) for size in node.meta["val"].shape]
 
 
+def _choose(axes: RowAxes, node: torch.fx.Node) -> Dims:
+    predicate, taken, other = (axes[operand] for operand in node.args)
+    if rows_of(predicate):
+        raise Mixes("its predicate has a number for each row; expected one of the whole call")
+    return [meet(a, b) for a, b in zip(taken, other, strict=True)]
+
+
+def _across_rows(axes: RowAxes, node: torch.fx.Node) -> Dims:
+    if set(rows_of(axes[node.args[0]])) != axes.symbols:
+        raise Mixes("it goes over some of the rows; expected one dimension of them or all")
+    return []
+
+
 def _names(text: str) -> list[str]:
     return text.split()
 
@@ -249,6 +262,8 @@ RULES: dict[str, Rule] = {
     "group_norm": columns.group_norm,
     "einsum": columns.einsum,
     "embedding": _lookup,
+    "choose": _choose,
+    "across_rows": _across_rows,
     "scaled_dot_product_attention": _attend,
     **dict.fromkeys(("arange", "full", "zeros", "ones", "scalar_tensor"), _made),
 }

@@ -11,10 +11,12 @@ from typing import Any
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.symbolic_shapes import ShapeEnv
 from torch.utils import _pytree as pytree
 
 from mk.errors import ImportModelError
 from mk.importer.attention import Trace
+from mk.importer.control import branches_in_place, refuse_decision
 from mk.importer.step import failing_module
 
 
@@ -94,10 +96,10 @@ def example_size(size: int, entry: Any) -> int:
 
 def result_dtypes(module: torch.nn.Module, inputs: Sequence[Input]) -> list[torch.dtype]:
     """What the module returns as it is; only then it is widened to float32."""
-    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    mode = FakeTensorMode(allow_non_fake_inputs=True, shape_env=ShapeEnv())
     parameters: list[tuple[dict[str, Any], str, Any]] = []
     try:
-        with mode, torch.no_grad():
+        with mode, torch.no_grad(), branches_in_place(module):
             for child in module.modules():
                 for name, parameter in child._parameters.items():
                     if parameter is not None:
@@ -109,7 +111,11 @@ def result_dtypes(module: torch.nn.Module, inputs: Sequence[Input]) -> list[torc
                     memo[id(parameter)] = torch.nn.Parameter(fake, requires_grad=False)
                 holder[name] = memo[id(parameter)]
             results = module(*(torch.empty(i.value.shape, dtype=i.value.dtype) for i in inputs))
+    except ImportModelError:
+        raise
     except Exception as error:
+        if (refusal := refuse_decision(error, module)) is not None:
+            raise refusal from error
         trace = Trace({id(child): name for name, child in module.named_modules()})
         raise ImportModelError(
             f"{failing_module(error, trace) or type(module).__name__}: does not run on the example inputs: "

@@ -29,6 +29,7 @@ def describe(
     symbols: tuple[Any, Any],
     calls: Sequence[Any],
     asked: Sequence[Question],
+    together: bool,
 ) -> Signature:
     labels = {
         symbol: label
@@ -64,6 +65,7 @@ def describe(
         },
         bool(calls),
         any(not call.causal for call in calls),
+        together,
     )
 
 

@@ -15,6 +15,7 @@ from mk.errors import ImportModelError
 from mk.importer import export as step_export
 from mk.importer import step
 from mk.importer.attention import Trace
+from mk.importer.control import branches_in_place, refuse_decision, refuse_graphs
 from mk.importer.flatten import add_inputs, flatten, put_rows_first
 from mk.importer.fold import fold_constants
 from mk.importer.head_sizes import align_heads
@@ -22,6 +23,7 @@ from mk.importer.module_inputs import Input, example_size, read_inputs, result_d
 from mk.importer.module_signature import describe
 from mk.importer.operators import replace_operators
 from mk.importer.precision import check_precision, parameter_dtypes
+from mk.importer.predicates import ask_all_rows
 from mk.importer.questions import Question, asked_by, noting, refuse_squeezes
 from mk.importer.row_axes import RowAxes
 from mk.importer.sdpa import LAST, check_calls, find_calls, map_calls
@@ -67,6 +69,7 @@ def export_module(
     asked: list[Question] = []
     with noting(asked, trace.path):
         program, tree = _export(module, given, trace, asked)
+    refuse_graphs(program)
     program = replace_operators(program)
     _refuse_writes(type(module).__name__, program)
     refuse_squeezes(program)  # before they are simplified away: most change nothing but for a size of one
@@ -74,6 +77,7 @@ def export_module(
     fold_constants(program)
     check_precision(type(module).__name__, program, own)
     _compute_results(program)
+    together = ask_all_rows(program)
     placeholders = _user_inputs(program)
     calls = find_calls(program)
     symbols = _row_symbols(asked_by(asked) or type(module).__name__, program, given, placeholders)
@@ -82,15 +86,7 @@ def export_module(
     axes = RowAxes(program, symbols)
     check_calls(calls, axes, length)
     signature = describe(
-        program,
-        axes,
-        given,
-        placeholders,
-        dtypes,
-        tree,
-        (batch, length),
-        calls,
-        asked,
+        program, axes, given, placeholders, dtypes, tree, (batch, length), calls, asked, together
     )
     put_rows_first(program, axes, placeholders)
     named = add_inputs(program, (*REQUEST, LAST), length)
@@ -133,6 +129,7 @@ def _export(
             torch.no_grad(),
             step.quiet(),
             thrift(),
+            branches_in_place(module),
             shape_config.patch(backed_size_oblivious=True),  # sizes of 1 are sizes like others
         ):
             program = torch.export.export(wrapped, example, strict=False, dynamic_shapes=(specs,))
@@ -141,6 +138,8 @@ def _export(
     except ImportModelError:
         raise
     except Exception as error:
+        if (refusal := refuse_decision(error, module)) is not None:
+            raise refusal from error
         reason = " ".join((str(error).strip() or type(error).__name__).splitlines()[:3])
         where = step.failing_module(error, trace) or asked_by(asked) or type(module).__name__
         raise ImportModelError(f"{where}: cannot be exported: {type(error).__name__}: {reason}") from error

@@ -79,7 +79,7 @@ class RowAxes:
                 self._check(dims, one)
 
     def _apply(self, node: torch.fx.Node) -> Any:
-        name = str(node.target).removeprefix("aten.").partition(".")[0]
+        name = str(node.target).removeprefix("aten.").removeprefix("mk.").partition(".")[0]
         if name == "<built-in function getitem>":
             return self._dims[node.args[0]][node.args[1]]
         if self._sizes_in(node) and name not in _SIZED:

@@ -346,6 +346,29 @@ def argmax_reduce(step: Step, op: Operation, operands: list[Any], above: Environ
     return [columns[np.arange(len(values)), values.argmax(axis=1)]]
 
 
+@meaning("mk.across_rows")
+def across_rows(step: Step, op: Operation, operands: list[Any], above: Environment) -> Sequence[Runtime]:
+    (x,) = operands
+    how = op.attributes["how"]
+    if how in ("max", "min"):
+        with np.errstate(invalid="ignore"):
+            total = (np.maximum if how == "max" else np.minimum).reduce(
+                x, axis=0, initial=-np.inf if how == "max" else np.inf
+            )
+    else:
+        total = np.zeros(x.shape[1], np.float32)
+        for row in x:  # in ascending order
+            total = total + row
+        total = total / np.float32(max(len(x), 1)) if how == "mean" else total
+    return [np.broadcast_to(total.astype(np.float32), x.shape).copy()]
+
+
+@meaning("mk.choose")
+def choose(step: Step, op: Operation, operands: list[Any], above: Environment) -> Sequence[Runtime]:
+    predicate, taken, other = operands
+    return [taken if len(predicate) == 0 or predicate[0, 0] != 0 else other]
+
+
 @meaning("mk.sample")
 def sample(step: Step, op: Operation, operands: list[Any], above: Environment) -> Sequence[Runtime]:
     logits, greedy = operands

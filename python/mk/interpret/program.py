@@ -11,6 +11,7 @@ from mk.interpret.cache import Cache
 from mk.interpret.ops import run_block
 from mk.interpret.step import Step
 from mk.ir import Operation
+from mk.ir.attributes import Attribute
 
 
 class ProgramMemory:
@@ -43,6 +44,11 @@ class ProgramMemory:
             return self._step.request(symbol)
         raise MkError(f"@{symbol} is read before any family has written it")
 
+    def holds(self, symbol: str) -> bool:
+        """Whether somebody has written the buffer, or need not."""
+        op = self._declared[symbol]
+        return symbol in self._values or op.name != "mk_task.buffer" or bool(op.attributes.get("input"))
+
     def write(self, symbol: str, value: Any) -> None:
         """A grown cache stays where every later family, and the next step, finds it."""
         if not isinstance(value, Cache):
@@ -52,14 +58,28 @@ class ProgramMemory:
         return self._declared[symbol]
 
 
+def _holds(memory: ProgramMemory, condition: Attribute) -> bool:
+    """Whether a step takes the side that a family is for."""
+    fields = condition.fields
+    predicate = memory.read(str(fields["buffer"]).removeprefix("@"))
+    return bool(len(predicate) and predicate[0, 0] != 0) == (fields["taken"] == "true")
+
+
 def run_program(program: Operation, step: Step) -> ProgramMemory:
     """Runs every family; `step` receives the logits and the tokens."""
     memory = ProgramMemory(program, step)
     for op in program.regions[0].blocks[0]:
         if op.name != "mk_task.family":
             continue
+        if not all(_holds(memory, condition) for condition in op.attributes.get("conditions", [])):
+            continue
         body = memory.kind(op.attributes["kind"]).regions[0].blocks[0]
-        operands = [memory.read(symbol) for symbol in op.attributes["operands"]]
+        # A choice reads the side that it takes; nobody may have written the other.
+        chooses = any(inner.name == "mk.choose" for inner in body)
+        operands = [
+            None if chooses and not memory.holds(symbol) else memory.read(symbol)
+            for symbol in op.attributes["operands"]
+        ]
         results = run_block(body, operands, step, {})
         for symbol, result in zip(op.attributes["outputs"], results, strict=True):
             memory.write(symbol, result)

@@ -23,7 +23,7 @@ DTYPES = {
 }
 
 _SHAPED = re.compile(r"(?:tensor|!mk\.cache|memref|vector)<((?:(?:\d+|\?)x)*)([^x<>,]+)[,>]")
-_FIELD = re.compile(r"(\w+) = (\"(?:[^\"\\]|\\.)*\"|\[[^\]]*\]|[-\w.+]+)")
+_FIELD = re.compile(r"(\w+) = (\"(?:[^\"\\]|\\.)*\"|\[[^\]]*\]|@?[-\w.+]+)")
 
 
 class Symbol(str):

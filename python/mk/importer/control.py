@@ -1,0 +1,159 @@
+# Part of mk, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Control that depends on data: `torch.cond` of a user's module as two operators, and what else there is, refused.
+
+Both branches become operators of the one graph, joined by `torch.ops.mk.choose`. That means the same, since a branch
+has no effects; that the one which is not chosen does not run is a matter of the plan (`passes/analysis/Conditions.h`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import sys
+import traceback
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch._higher_order_ops.utils
+from torch.utils import _pytree as pytree
+
+from mk.errors import ImportModelError
+from mk.importer.paths import module_path, strip_prefix
+
+_DECISIONS = ("GuardOnDataDependentSymNode", "DataDependentOutputException", "PendingUnbackedSymbolNotFound")
+_LOOPS = {
+    "while_loop": "an unbounded loop",
+    "scan": "a loop along a dimension",
+    "associative_scan": "a loop along a dimension",
+    "map_impl": "a loop along a dimension",
+    "map": "a loop along a dimension",
+}
+
+
+@functools.cache
+def register() -> None:
+    """Defines the operators; later calls do nothing."""
+
+    def choose(predicate: torch.Tensor, taken: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        """One boolean; the sides have one shape and dtype."""
+        return (taken if bool(predicate) else other).clone()
+
+    def across_rows(x: torch.Tensor, how: str) -> torch.Tensor:
+        """Every dimension of x is one of rows -> []."""
+        reduce = {"sum": torch.sum, "mean": torch.mean, "max": torch.amax, "min": torch.amin}[how]
+        return reduce(x)
+
+    # Annotations are strings in this file; the operators' schemas are therefore spelled out.
+    operator = torch.library.custom_op(
+        "mk::choose",
+        choose,
+        mutates_args=(),
+        schema="(Tensor predicate, Tensor taken, Tensor other) -> Tensor",
+    )
+    operator.register_fake(lambda predicate, taken, other: torch.empty_like(taken))
+    operator = torch.library.custom_op(
+        "mk::across_rows", across_rows, mutates_args=(), schema="(Tensor x, str how) -> Tensor"
+    )
+    operator.register_fake(lambda x, how: x.new_empty(()))
+
+
+@contextlib.contextmanager
+def branches_in_place(module: torch.nn.Module) -> Iterator[None]:
+    """While this lasts torch.cond runs both branches where it is called, and chooses.
+
+    torch itself would compile them on the way, with guards on sizes of its own, and forget which modules they call.
+    """
+    register()
+    utils = torch._higher_order_ops.utils
+    compile_and_call = utils._hop_compile_and_call
+
+    def call(function: Any, args: Any, kwargs: Any = None) -> Any:
+        name = function.__name__.strip("_").removesuffix("_op_wrapper")
+        if name == "cond":
+            return _both(module, *args)
+        if name in _LOOPS:
+            raise ImportModelError(_loop_refusal(_calling(module), name))
+        return compile_and_call(function, args, kwargs)
+
+    utils._hop_compile_and_call = call
+    try:
+        yield
+    finally:
+        utils._hop_compile_and_call = compile_and_call
+
+
+def _both(module: torch.nn.Module, predicate: Any, taken: Any, other: Any, operands: Any) -> Any:
+    def refuse(what: str) -> ImportModelError:
+        return ImportModelError(f"{_calling(module)}: torch.cond {what}; mk cannot compile it")
+
+    if not isinstance(predicate, torch.Tensor) or predicate.dtype is not torch.bool:
+        raise refuse("decides by something else than a boolean tensor")
+    leaves = [leaf for leaf in pytree.tree_leaves(operands) if isinstance(leaf, torch.Tensor)]
+    versions = [leaf._version for leaf in leaves]
+    results = [branch(*operands) for branch in (taken, other)]
+    if versions != [leaf._version for leaf in leaves]:
+        raise refuse("has a branch that writes to its operands")
+    (first, tree), (second, other_tree) = map(pytree.tree_flatten, results)
+    if tree != other_tree or not all(isinstance(leaf, torch.Tensor) for leaf in (*first, *second)):
+        raise refuse("has branches that return other things than tensors, or not the same number of them")
+    chosen = []
+    for a, b in zip(first, second, strict=True):
+        if a.dtype != b.dtype or str(list(a.shape)) != str(list(b.shape)):
+            raise refuse(f"has branches that return {list(a.shape)} {a.dtype} and {list(b.shape)} {b.dtype}")
+        chosen.append(torch.ops.mk.choose(predicate, a, b))
+    return pytree.tree_unflatten(chosen, tree)
+
+
+def _calling(module: torch.nn.Module) -> str:
+    """The path of the innermost module whose code is running."""
+    paths = {id(child): name for name, child in module.named_modules()}
+    frame: Any = sys._getframe(1)
+    while frame is not None:
+        if path := strip_prefix(paths.get(id(frame.f_locals.get("self"))) or ""):
+            return path
+        frame = frame.f_back
+    return type(module).__name__
+
+
+def _loop_refusal(where: str, name: str) -> str:
+    what = _LOOPS.get(name, "an operator with a graph of its own")
+    return (
+        f"{where}: torch.{name.removesuffix('_impl')} is {what}, which mk cannot compile; of control that depends on "
+        "data it compiles torch.cond"
+    )
+
+
+def refuse_graphs(program: torch.export.ExportedProgram) -> None:
+    """Raises ImportModelError for loops, and for what `branches_in_place` has not seen: torch.cond in the step of a
+    language model."""
+    for node in program.graph.nodes:
+        if not isinstance(node.target, torch._ops.HigherOrderOperator):
+            continue
+        if (name := str(node.target)) in _LOOPS:
+            raise ImportModelError(_loop_refusal(_where(node), name))
+        if node.target is torch.ops.higher_order.cond:
+            raise ImportModelError(
+                f"{_where(node)}: torch.cond decides for all tokens of a step at once, so what becomes of a token "
+                "would depend on what else is in the batch; mk compiles it in modules with inputs of their own "
+                "(torch.where decides for each token)"
+            )
+
+
+def refuse_decision(error: BaseException, module: torch.nn.Module) -> ImportModelError | None:
+    """The refusal of Python code that decides by numbers which it computes, if that is what the error says."""
+    if type(error).__name__ not in _DECISIONS:
+        return None
+    paths = {id(child): name for name, child in module.named_modules()}
+    path = ""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        path = paths.get(id(frame.f_locals.get("self"))) or path
+    return ImportModelError(
+        f"{strip_prefix(path) or type(module).__name__}: its Python code decides by numbers that the module computes, "
+        "which mk cannot compile; of control that depends on data it compiles torch.cond"
+    )
+
+
+def _where(node: torch.fx.Node) -> str:
+    return module_path(node) or "the module"
