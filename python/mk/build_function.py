@@ -68,8 +68,8 @@ def import_sized(
     imported = import_function(module, inputs, dynamic, progress=progress)
     if options.get("target") in GPUS and imported.signature is not None and imported.signature.together:
         raise CompileError(
-            f"{type(module).__name__}: decides by its data for all rows of a call at once; torch.cond is compiled for a "
-            f"CPU only, not for {options['target']}"
+            f"{type(module).__name__}: decides by its data for all rows of a call at once; torch.cond is compiled for "
+            f"a CPU only, not for {options['target']}"
         )
     return imported, _sized(imported, options)
 
