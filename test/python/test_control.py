@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 from collections.abc import Callable
 from typing import Any
 from unittest import mock
@@ -17,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from descriptions import ROOT, blocks
 from mk.errors import ImportModelError
+from mk.explain import explain
 from models import randomize, tiny_llama
 from torch import Tensor, nn
 from torch.export import Dim
@@ -348,6 +350,35 @@ def test_the_code_of_the_page_runs(monkeypatch: pytest.MonkeyPatch) -> None:
         assert float((answer - eager(module, x)).abs().max()) < 1e-5
     assert not torch.allclose(names["answers"][1], names["answers"][2][:1], atol=1e-4)
     names["f"].close()
+
+
+def test_steps_are_made_for_whole_calls() -> None:
+    module = randomize(EarlyExit(0.5))
+    for spec, most in (({0: Dim("rows", max=700)}, 700), (None, 600)):
+        x = rows(600, 24)
+        with compiled(module, x, None if spec is None else {"x": spec}) as f:
+            assert f.program.manifest["sizes"]["max_tokens"] == most
+            assert error(f(x), module, x) < 1e-5
+    with pytest.raises(
+        mk.CompileError, match="max_tokens is 512; the module decides for all rows of a call at once"
+    ):
+        compiled(module, rows(600, 24), max_tokens=512)
+    attends = randomize(Attends())
+    with compiled(attends, rows(12, 60, 32)) as f:
+        assert error(f(rows(12, 60, 32)), attends, rows(12, 60, 32)) < 1e-5
+
+
+def test_bfloat16_and_what_explain_says(capsys: pytest.CaptureFixture[str]) -> None:
+    module = randomize(EarlyExit(0.0))
+    inputs = [rows(2, 24, seed=seed) for seed in range(4)]
+    module.threshold = sum(confidence(module, x) for x in inputs[:2]) / 2
+    sides = {confidence(module, x) > module.threshold for x in inputs}
+    with compiled(module, inputs[0], ROWS, dtype="bfloat16") as f:
+        assert len(sides) == 2 and all(error(f(x), module, x) < 0.02 for x in inputs)
+        explain(f.program)
+    assert re.search(
+        r"conditions +\d+ of \d+ families, with \d\.\d MiB of weights, are passed", capsys.readouterr().out
+    )
 
 
 class Loops(nn.Module):
