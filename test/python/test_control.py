@@ -234,6 +234,37 @@ def test_nested_branches_with_several_results() -> None:
     assert len(sides) == 4
 
 
+class Deep(nn.Module):
+    """Branches of branches: more than an instruction has conditions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(16, 16), nn.Linear(16, 16)
+
+    def forward(self, x: Tensor, level: int = 0) -> Tensor:
+        if level == 7:
+            last: Tensor = self.a(x)
+            return last
+        result: Tensor = torch.cond(
+            x.amax() > 0.3 * level,
+            lambda x: self.forward(x, level + 1),
+            lambda x: self.b(x) * (level + 1),
+            (x,),
+        )
+        return result
+
+
+def test_branches_deeper_than_an_instruction_has_conditions() -> None:
+    module = randomize(Deep())
+    with compiled(module, rows(2, 16), ROWS) as f:
+        counts = [len(family["conditions"]) for family in f.program.manifest["families"]]
+        assert set(counts) == {0, 1, 2, 3, 4}
+        for level in range(9):
+            x = rows(2, 16, seed=level).clamp(max=-0.1)
+            x[1, 3] = 0.3 * level - 0.15
+            assert error(f(x), module, x) < 1e-5
+
+
 class Attends(nn.Module):
     """An encoder whose second layer runs only for calls that have a large number."""
 
