@@ -17,6 +17,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from descriptions import ROOT, blocks
+from mk.compiler.table import table_text
 from mk.errors import ImportModelError
 from mk.explain import explain
 from models import randomize, tiny_llama
@@ -342,6 +343,9 @@ def test_what_is_passed_over_does_not_run() -> None:
             untouched = [name for name in alone if (device.rows(name)[0] == 77.0).all()]
             assert untouched == (alone if side == "stop" else [])
             seconds[side] = body_times(f, passed)
+            for _ in range(4):  # the quickest: a worker may lose its core between two stamps
+                f(x)
+                seconds[side] = min(seconds[side], body_times(f, passed))
     assert seconds["stop"] < 0.05 * seconds["go on"], seconds
 
 
@@ -407,6 +411,9 @@ def test_bfloat16_and_what_explain_says(capsys: pytest.CaptureFixture[str]) -> N
     with compiled(module, inputs[0], ROWS, dtype="bfloat16") as f:
         assert len(sides) == 2 and all(error(f(x), module, x) < 0.02 for x in inputs)
         explain(f.program)
+        listing = table_text(f.program.manifest, f.program.arrays["table"], f.program.arrays["counts"])
+    assert re.search(r"later\.0\.1 +tiles +units 0\.\.\d+  if not step\.\S+", listing)
+    assert " if " not in "".join(line for line in listing.splitlines() if " first.0 " in line)
     assert re.search(
         r"conditions +\d+ of \d+ families, with \d\.\d MiB of weights, are passed", capsys.readouterr().out
     )
