@@ -464,6 +464,18 @@ REFUSED: dict[str, tuple[Callable[..., Any], str]] = {
         lambda m, x: torch.cond(x[0, 0] > 0, lambda x: m.inner(x), lambda x: x * 2, (x,)),
         "the choice of one goes over rows",
     ),
+    "a predicate for each row": (
+        lambda m, x: torch.cond(x.max(-1).values > 0, lambda x: m.inner(x), lambda x: x * 2, (x,)),
+        r"torch.cond has a predicate with a number for each row; make one boolean of it, as by \.all\(\)",
+    ),
+    "a branch that writes": (
+        lambda m, x: torch.cond(x.max() > 0, lambda x: x.mul_(2), lambda x: m.inner(x), (x,)),
+        "has a branch that writes to its operands",
+    ),
+    "a norm": (
+        lambda m, x: torch.cond(x.norm() > 0, lambda x: m.inner(x), lambda x: x * 2, (x,)),
+        "linalg_vector_norm.default: the reduction goes over rows",
+    ),
     "a median": (
         lambda m, x: torch.cond(x.median() > 0, lambda x: m.inner(x), lambda x: x * 2, (x,)),
         "median",
