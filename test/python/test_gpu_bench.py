@@ -23,7 +23,7 @@ from mk.runtime.gpu import driver
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from bench import compile_cost, gpu_compile, gpu_decode, gpu_pack  # noqa: E402
+from bench import gpu_compile, gpu_decode, gpu_pack  # noqa: E402
 from bench.gpu import ceiling_side, mk_side, nvml, results, table  # noqa: E402
 from bench.gpu.results import NOT_COMPILED, Measured, Run  # noqa: E402
 from bench.gpu.shapes import CASES, PACKAGES, SHAPES  # noqa: E402
@@ -534,22 +534,3 @@ def test_packing_without_a_gpu_is_one_line(
     monkeypatch.setattr(driver, "bindings", lambda: cuda)
     assert gpu_pack.main([str(tmp_path / "fake.mkp")]) == 1
     assert re.fullmatch(r"made for .*, but this GPU is Fake GPU.*\n", capsys.readouterr().err)
-
-
-def test_the_cost_of_a_layer_is_that_between_two_rows() -> None:
-    phases = dict.fromkeys(compile_cost.PHASES, 0.5)
-    runs = {
-        16: {"cpu": phases | {"plan": 1.0, "import": 3.0}, "table": 5.0, "wall": 9.0},
-        32: {"cpu": phases | {"plan": 1.8, "import": 3.8}, "table": 12.0, "wall": 20.0},
-    }
-    assert compile_cost.slope(runs, 16, compile_cost.TABLE) is None
-    assert compile_cost.slope(runs, 32, ("plan",)) == pytest.approx(50)
-    first, second = compile_cost.table(runs).splitlines()[2:]
-    assert first.startswith("| 16 | 0.50 | 3.00 | 0.50 | 1.00 |") and "| met |" in first
-    assert "| 100 | 12.00 | missed | 20.00 |" in second
-
-
-def test_a_compile_is_timed_in_its_own_process() -> None:
-    found = compile_cost.measure("qwen3-0.6b", 2, "sm_90a", 1)
-    assert set(found["cpu"]) == set(compile_cost.PHASES) and all(v >= 0 for v in found["cpu"].values())
-    assert 0 < found["table"] < found["wall"]
