@@ -19,6 +19,7 @@ from mk.runtime import cache
 if TYPE_CHECKING:
     from mk.compiler import Options
     from mk.importer import ImportedModel
+    from mk.signature import Signature
 
 
 def compile_function(
@@ -74,6 +75,9 @@ def import_sized(
     return imported, _sized(imported, options)
 
 
+_LARGEST_CALL = 1 << 13  # rows that a step is made for unasked
+
+
 def _own_dtype(module: Any, target: Any) -> str:
     """What weights are stored as. A GPU has nothing but bfloat16 for them."""
     from mk.compiler.target import GPUS
@@ -101,6 +105,8 @@ def _sized(imported: ImportedModel, options: Mapping[str, Any]) -> Options:
         }
         if length.low > sizes["max_length"]:
             raise CompileError(f"max_length is {sizes['max_length']}, less than the length of {length.low}")
+    if signature.together:
+        sizes |= _sizes_of_calls(signature, options, sizes)
     made = Options.of(**{**options, **sizes})
     assert made.max_tokens is not None
     if signature.whole and made.max_tokens < sizes["max_length"] and not made.on_gpu:
@@ -111,3 +117,23 @@ def _sized(imported: ImportedModel, options: Mapping[str, Any]) -> Options:
             )
         sizes["max_tokens"] = sizes["max_length"]
     return Options.of(**{**options, **sizes})
+
+
+def _sizes_of_calls(
+    signature: Signature, options: Mapping[str, Any], sizes: Mapping[str, int]
+) -> dict[str, int]:
+    """A call is one step, if its data decides for all of it: steps of all rows that a call may have, within reason."""
+    length, batch = signature.dims["length"], signature.dims.get("batch")
+    entries = (batch.low, batch.high) if batch else (1, 1)
+    least, most = entries[0] * length.low, entries[1] * length.high
+    result = {}
+    if options.get("max_tokens") is None and (most <= _LARGEST_CALL or least > 512):
+        result["max_tokens"] = max(512, most if most <= _LARGEST_CALL else least)
+    elif options.get("max_tokens") is not None and options["max_tokens"] < least:
+        raise CompileError(
+            f"option max_tokens is {options['max_tokens']}; the module decides for all rows of a call at once, which "
+            f"has at least {least}"
+        )
+    if signature.attends:
+        result["max_sequences"] = max(sizes["max_sequences"], entries[0])
+    return result

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 from collections.abc import Callable
 from typing import Any
 from unittest import mock
@@ -16,7 +17,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from descriptions import ROOT, blocks
+from mk.compiler.table import table_text
 from mk.errors import ImportModelError
+from mk.explain import explain
 from models import randomize, tiny_llama
 from torch import Tensor, nn
 from torch.export import Dim
@@ -232,6 +235,37 @@ def test_nested_branches_with_several_results() -> None:
     assert len(sides) == 4
 
 
+class Deep(nn.Module):
+    """Branches of branches: more than an instruction has conditions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(16, 16), nn.Linear(16, 16)
+
+    def forward(self, x: Tensor, level: int = 0) -> Tensor:
+        if level == 7:
+            last: Tensor = self.a(x)
+            return last
+        result: Tensor = torch.cond(
+            x.amax() > 0.3 * level,
+            lambda x: self.forward(x, level + 1),
+            lambda x: self.b(x) * (level + 1),
+            (x,),
+        )
+        return result
+
+
+def test_branches_deeper_than_an_instruction_has_conditions() -> None:
+    module = randomize(Deep())
+    with compiled(module, rows(2, 16), ROWS) as f:
+        counts = [len(family["conditions"]) for family in f.program.manifest["families"]]
+        assert set(counts) == {0, 1, 2, 3, 4}
+        for level in range(9):
+            x = rows(2, 16, seed=level).clamp(max=-0.1)
+            x[1, 3] = 0.3 * level - 0.15
+            assert error(f(x), module, x) < 1e-5
+
+
 class Attends(nn.Module):
     """An encoder whose second layer runs only for calls that have a large number."""
 
@@ -309,6 +343,9 @@ def test_what_is_passed_over_does_not_run() -> None:
             untouched = [name for name in alone if (device.rows(name)[0] == 77.0).all()]
             assert untouched == (alone if side == "stop" else [])
             seconds[side] = body_times(f, passed)
+            for _ in range(4):  # the quickest: a worker may lose its core between two stamps
+                f(x)
+                seconds[side] = min(seconds[side], body_times(f, passed))
     assert seconds["stop"] < 0.05 * seconds["go on"], seconds
 
 
@@ -348,6 +385,38 @@ def test_the_code_of_the_page_runs(monkeypatch: pytest.MonkeyPatch) -> None:
         assert float((answer - eager(module, x)).abs().max()) < 1e-5
     assert not torch.allclose(names["answers"][1], names["answers"][2][:1], atol=1e-4)
     names["f"].close()
+
+
+def test_steps_are_made_for_whole_calls() -> None:
+    module = randomize(EarlyExit(0.5))
+    for spec, most in (({0: Dim("rows", max=700)}, 700), (None, 600)):
+        x = rows(600, 24)
+        with compiled(module, x, None if spec is None else {"x": spec}) as f:
+            assert f.program.manifest["sizes"]["max_tokens"] == most
+            assert error(f(x), module, x) < 1e-5
+    with pytest.raises(
+        mk.CompileError, match="max_tokens is 512; the module decides for all rows of a call at once"
+    ):
+        compiled(module, rows(600, 24), max_tokens=512)
+    attends = randomize(Attends())
+    with compiled(attends, rows(12, 60, 32)) as f:
+        assert error(f(rows(12, 60, 32)), attends, rows(12, 60, 32)) < 1e-5
+
+
+def test_bfloat16_and_what_explain_says(capsys: pytest.CaptureFixture[str]) -> None:
+    module = randomize(EarlyExit(0.0))
+    inputs = [rows(2, 24, seed=seed) for seed in range(4)]
+    module.threshold = sum(confidence(module, x) for x in inputs[:2]) / 2
+    sides = {confidence(module, x) > module.threshold for x in inputs}
+    with compiled(module, inputs[0], ROWS, dtype="bfloat16") as f:
+        assert len(sides) == 2 and all(error(f(x), module, x) < 0.02 for x in inputs)
+        explain(f.program)
+        listing = table_text(f.program.manifest, f.program.arrays["table"], f.program.arrays["counts"])
+    assert re.search(r"later\.0\.1 +tiles +units 0\.\.\d+  if not step\.\S+", listing)
+    assert " if " not in "".join(line for line in listing.splitlines() if " first.0 " in line)
+    assert re.search(
+        r"conditions +\d+ of \d+ families, with \d\.\d MiB of weights, are passed", capsys.readouterr().out
+    )
 
 
 class Loops(nn.Module):
@@ -394,6 +463,18 @@ REFUSED: dict[str, tuple[Callable[..., Any], str]] = {
     "a predicate of one row": (
         lambda m, x: torch.cond(x[0, 0] > 0, lambda x: m.inner(x), lambda x: x * 2, (x,)),
         "the choice of one goes over rows",
+    ),
+    "a predicate for each row": (
+        lambda m, x: torch.cond(x.max(-1).values > 0, lambda x: m.inner(x), lambda x: x * 2, (x,)),
+        r"torch.cond has a predicate with a number for each row; make one boolean of it, as by \.all\(\)",
+    ),
+    "a branch that writes": (
+        lambda m, x: torch.cond(x.max() > 0, lambda x: x.mul_(2), lambda x: m.inner(x), (x,)),
+        "has a branch that writes to its operands",
+    ),
+    "a norm": (
+        lambda m, x: torch.cond(x.norm() > 0, lambda x: m.inner(x), lambda x: x * 2, (x,)),
+        "linalg_vector_norm.default: the reduction goes over rows",
     ),
     "a median": (
         lambda m, x: torch.cond(x.median() > 0, lambda x: m.inner(x), lambda x: x * 2, (x,)),

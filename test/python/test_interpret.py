@@ -185,6 +185,28 @@ def test_elementwise_and_views() -> None:
     np.testing.assert_array_equal(result, bf16(result))
 
 
+@pytest.mark.parametrize("how", ["sum", "mean", "max", "min"])
+def test_across_rows_is_a_reduction_of_columns_in_every_row(how: str) -> None:
+    x = rows(7, 3)
+    body = f"""%y = mk.across_rows %a {{how = "{how}"}} : (tensor<?x3xf32>) -> tensor<?x3xf32>
+      return %y : tensor<?x3xf32>"""
+    found = run("tensor<?x3xf32> -> tensor<?x3xf32>", body, x)
+    wanted = getattr(np, how)(x.astype(np.float64), axis=0)
+    np.testing.assert_allclose(found, np.tile(wanted, (7, 1)), rtol=1e-6, atol=1e-6)
+
+
+def test_a_choice_is_one_side_whole() -> None:
+    a, b = rows(4, 5), rows(4, 5)
+    body = """%y = mk.choose %a, %b, %c : (tensor<?x1xf32>, tensor<?x5xf32>, tensor<?x5xf32>) -> tensor<?x5xf32>
+      return %y : tensor<?x5xf32>"""
+    for value, side in ((1, a), (0, b), (-2, a), (np.nan, a)):
+        predicate = np.full((4, 1), value, np.float32)
+        found = run(
+            "tensor<?x1xf32>, tensor<?x5xf32>, tensor<?x5xf32> -> tensor<?x5xf32>", body, predicate, a, b
+        )
+        np.testing.assert_array_equal(found, side)
+
+
 def test_silu_of_extremes_is_finite() -> None:
     x = np.array([[-200.0, 200.0]], np.float32)
     body = """%y = mk.silu %a : (tensor<?x2xf32>) -> tensor<?x2xf32>

@@ -142,17 +142,22 @@ def refuse_graphs(program: torch.export.ExportedProgram) -> None:
 
 
 def refuse_decision(error: BaseException, module: torch.nn.Module) -> ImportModelError | None:
-    """The refusal of Python code that decides by numbers which it computes, if that is what the error says."""
-    if type(error).__name__ not in _DECISIONS:
+    """The refusal of Python code that decides by numbers which it computes, or of a predicate of several numbers, if
+    that is what the error says."""
+    if str(error).startswith("Expected pred to be bool or single-element tensor"):
+        what = "torch.cond has a predicate with a number for each row; make one boolean of it, as by .all()"
+    elif type(error).__name__ in _DECISIONS:
+        what = (
+            "its Python code decides by numbers that the module computes, which mk cannot compile; of control that "
+            "depends on data it compiles torch.cond"
+        )
+    else:
         return None
     paths = {id(child): name for name, child in module.named_modules()}
     path = ""
     for frame, _ in traceback.walk_tb(error.__traceback__):
         path = paths.get(id(frame.f_locals.get("self"))) or path
-    return ImportModelError(
-        f"{strip_prefix(path) or type(module).__name__}: its Python code decides by numbers that the module computes, "
-        "which mk cannot compile; of control that depends on data it compiles torch.cond"
-    )
+    return ImportModelError(f"{strip_prefix(path) or type(module).__name__}: {what}")
 
 
 def _where(node: torch.fx.Node) -> str:
