@@ -23,8 +23,11 @@ from mk.errors import ImportModelError
 from mk.importer.lengths import symbol_of
 from mk.importer.paths import module_path
 
-# torch's own code looks for sizes of one on its own account, and means the same there.
-_INTERNAL = tuple(os.path.join(os.path.dirname(torch.__file__), name) for name in ("_", "fx", "utils"))
+# torch's own code looks for sizes of one on its own account, and means the same there; so does this folder.
+_INTERNAL = (
+    *(os.path.join(os.path.dirname(torch.__file__), name) for name in ("_", "fx", "utils")),
+    os.path.dirname(__file__),
+)
 # How Python code gets an answer: as a condition, or as a number.
 _ANSWERS = (
     (torch.SymBool, "__bool__"),

@@ -20,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 
 from mk.errors import ImportModelError
 from mk.importer.attention import Trace, tracing
+from mk.importer.control import refuse_graphs
 from mk.importer.masks import MaskAttribute, MaskUsed
 from mk.importer.questions import Question, asked_by, check_answers, noting
 from mk.importer.thrift import thrift
@@ -109,6 +110,7 @@ def trace_step(model: Any, trace: Trace, mode: FakeTensorMode, longest: int) -> 
         raise refusal(
             f"{where}: cannot be exported with a variable number of tokens: {type(error).__name__}: {reason}"
         ) from error
+    refuse_graphs(program)  # whose own questions are not the model's
     check_answers(type(model).__name__, program, asked, longest)
     return program
 
