@@ -121,10 +121,12 @@ static void buildFusePipeline(OpPassManager &pm, const FuseOptions &options) {
 /// mk -> mk_task with a proved table.
 static void buildPlanPipeline(OpPassManager &pm) {
   pm.addPass(createFormTasks());
+  pm.addPass(createRecordRows());   // for a GPU
   pm.addPass(createOrderColumns()); // for a GPU
   pm.addPass(createTile());
   pm.addPass(createAssignWorkers());
   pm.addPass(createFlagBuffers()); // for a GPU
+  pm.addPass(createSplitKinds());  // for a GPU
   pm.addPass(createPlanMemory());
   pm.addPass(createInferEvents()); // after memory: reused bytes are dependencies too
   pm.addPass(createElideEvents());

@@ -88,10 +88,11 @@ def Mk_AdvanceOp : Mk_Op<"advance"> {
 }
 
 def Mk_FinishOp : Mk_Op<"finish"> {
-  let summary = "end a step that has results of its own instead of tokens, and the run";
+  let summary = "end a step that has results of its own instead of tokens";
   let description = [{
     The last op of a function with inputs and results, as `mk.advance` is of a language model's: every row of `results` has
-    been written when it runs, and no step follows. Lowers to a `serial` kind. For a CPU.
+    been written when it runs. On a CPU no step follows in the run; on a GPU the next one of the call's agenda, if there is
+    one. Lowers to a `serial` kind.
 
     ```mlir
     mk.finish %y, %z : tensor<?x64xf32>, tensor<?x8xf32>

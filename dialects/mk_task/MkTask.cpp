@@ -129,7 +129,7 @@ SegmentAttr::Groups SegmentAttr::groups(int64_t unit, int64_t lanes) const {
 void BufferOp::build(OpBuilder &builder, OperationState &state, StringAttr name, UnitAttr request,
                      DomainAttr domain, IntegerAttr offset, TypeAttr type) {
   build(builder, state, name, request, /*input=*/UnitAttr(), /*flagged=*/UnitAttr(), domain,
-        OrderAttr(), offset, type);
+        OrderAttr(), /*record=*/IntegerAttr(), offset, type);
 }
 
 void mk_task::WeightOp::build(OpBuilder &builder, OperationState &state, StringAttr name,
@@ -142,11 +142,17 @@ bool mk_task::endsStep(KindOp kind) {
   return llvm::any_of(kind.getBody().getOps(), llvm::IsaPred<mk::AdvanceOp, mk::FinishOp>);
 }
 
+int64_t BufferOp::getRowBytes() {
+  auto type = cast<RankedTensorType>(getType());
+  int64_t columns = type.getRank() == 1 ? 1 : type.getDimSize(1);
+  return llvm::alignTo(columns * type.getElementTypeBitWidth() / 8, kAlignment);
+}
+
 int64_t BufferOp::getPitch() {
   auto type = cast<RankedTensorType>(getType());
-  int64_t elementBytes = type.getElementTypeBitWidth() / 8;
-  return type.getRank() == 1 ? elementBytes
-                             : llvm::alignTo(type.getDimSize(1) * elementBytes, kAlignment);
+  if (getRecord())
+    return *getRecord();
+  return type.getRank() == 1 ? type.getElementTypeBitWidth() / 8 : getRowBytes();
 }
 
 int64_t BufferOp::getBytes(mk::OptionsAttr options) {

@@ -33,6 +33,16 @@ LogicalResult BufferOp::verify() {
                          << (getRequest() ? " of the request" : "");
   if (getInput() && (getRequest() || getFlagged()))
     return emitOpError("expected an input outside of the request and not flagged");
+  if (std::optional<uint64_t> record = getRecord()) {
+    if (getRequest() || getFlagged() || getOrder() != Order::natural)
+      return emitOpError(
+          "in a record expected an input or a result, not flagged, in natural order");
+    if (*record % kAlignment || int64_t(getOffset().value_or(0)) + getRowBytes() > int64_t(*record))
+      return emitOpError() << "expected a row inside a record of whole lines, found ["
+                           << int64_t(getOffset().value_or(0)) << ", "
+                           << int64_t(getOffset().value_or(0)) + getRowBytes() << ") of "
+                           << int64_t(*record);
+  }
   if (getFlagged() && element.isBF16() && type.getDimSize(1) % 2)
     return emitOpError() << "flagged expected rows of whole words, found " << type;
   return verifyOffset(*this, getOffset());

@@ -53,19 +53,30 @@ def MkTask_BufferOp : MkTask_SymbolOp<"buffer"> {
     ```
 
     An `input` is what the host has written before the step; no family writes it, and it has bytes of its own.
+
+    On a GPU a call may take many steps of one run, and the rows of inputs and results are those of the whole call:
+    row r of such a buffer lies in the record whose number is token r of the request. `record` is the size of a record
+    of all inputs, or of all results, and `offset` is the buffer's place in it.
+
+    ```mlir
+    mk_task.buffer @image input domain(tokens) record(320) offset(64) : tensor<?x64xf32>
+    ```
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, UnitAttr:$request, UnitAttr:$input, UnitAttr:$flagged, MkTask_Domain:$domain,
                        DefaultValuedAttr<MkTask_Order, "::mlir::mk_task::Order::natural">:$order,
-                       OptionalAttr<I64Attr>:$offset, TypeAttrOf<AnyRankedTensor>:$type);
+                       OptionalAttr<I64Attr>:$record, OptionalAttr<I64Attr>:$offset,
+                       TypeAttrOf<AnyRankedTensor>:$type);
   let builders = [OpBuilder<(ins "::mlir::StringAttr":$name, "::mlir::UnitAttr":$request,
                              "::mlir::mk_task::DomainAttr":$domain, "::mlir::IntegerAttr":$offset,
                              "::mlir::TypeAttr":$type)>];
   let assemblyFormat = [{
     $sym_name (`request` $request^)? (`input` $input^)? (`flagged` $flagged^)? `domain` `(` $domain `)` (`order` `(` $order^ `)`)?
-    (`offset` `(` $offset^ `)`)? attr-dict `:` $type
+    (`record` `(` $record^ `)`)? (`offset` `(` $offset^ `)`)? attr-dict `:` $type
   }];
   let hasVerifier = 1;
   let extraClassDeclaration = [{
+    /// Bytes of a row, filled up to whole lines.
+    int64_t getRowBytes();
     /// Bytes from one row to the next.
     int64_t getPitch();
     /// Bytes for the most rows that the options allow.

@@ -40,11 +40,15 @@ FailureOr<AccessAnalysis> AccessAnalysis::get(ProgramOp program) {
       }
       if (!buffer.getOffset())
         return buffer.emitError("buffer '") << buffer.getSymName() << "' has no offset yet";
-      int64_t offset = *buffer.getOffset();
+      int64_t offset = *buffer.getOffset(), bytes = buffer.getBytes(options);
+      auto space = MemoryObject::Activations;
+      if (buffer.getRecord()) { // steps do not share records, but nothing is concluded from that
+        space = buffer.getInput() ? MemoryObject::Inputs : MemoryObject::Results;
+        bytes = buffer.getRowBytes();
+      }
       analysis.objectOf[buffer.getSymName()] = analysis.objects.size();
-      analysis.objects.push_back({MemoryObject::Activations, buffer.getSymName(), offset,
-                                  offset + buffer.getBytes(options), getWidth(buffer.getType()),
-                                  buffer.getFlagged()});
+      analysis.objects.push_back({space, buffer.getSymName(), offset, offset + bytes,
+                                  getWidth(buffer.getType()), buffer.getFlagged()});
     } else if (auto cache = dyn_cast<CacheOp>(op)) {
       int64_t layer = cache.getLayer();
       analysis.objectOf[cache.getSymName()] = analysis.objects.size();

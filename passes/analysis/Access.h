@@ -12,9 +12,9 @@ namespace mlir::mk_task {
 /// Memory that tasks read and write. Two objects that share bytes conflict wholly; within one
 /// object only equal columns do. Weights are not objects: no task writes them.
 struct MemoryObject {
-  enum Space { Request, Activations, Cache } space;
+  enum Space { Request, Activations, Cache, Inputs, Results } space;
   StringRef name;
-  int64_t begin, end; // bytes of the activation arena, or layers of the pool
+  int64_t begin, end; // bytes of the activation arena or of a record, or layers of the pool
   int64_t columns;
   /// Its words say themselves whether they have been written: see mk_task.buffer.
   bool flagged = false;

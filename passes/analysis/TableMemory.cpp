@@ -36,6 +36,16 @@ LogicalResult MemoryVerifier::verifyArenas() {
              << object.name << "' bytes [" << object.begin << ", " << object.end << ") expected "
              << (object.flagged ? "in" : "before") << " the first copy of what is flagged, ["
              << bytes - 2 * copy << ", " << bytes - copy << ")";
+  int64_t records[2] = {0, 0}; // of inputs, of results
+  for (auto buffer : program.getBody().getOps<BufferOp>())
+    if (buffer.getRecord()) {
+      int64_t &record = records[!buffer.getInput()];
+      record = record ? record : *buffer.getRecord();
+      if (record != int64_t(*buffer.getRecord()))
+        return buffer.emitError("buffer '")
+               << buffer.getSymName() << "' lies in records of " << *buffer.getRecord()
+               << " bytes, others in such of " << record;
+    }
   SmallVector<mk_task::RequestArray> arrays = requestArrays(mk::getOptions(program));
   for (auto buffer : program.getBody().getOps<BufferOp>()) {
     if (!buffer.getRequest())

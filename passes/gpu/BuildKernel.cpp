@@ -42,7 +42,7 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
     KernelBuilder(mk_task::ProgramOp program, mk_task::TableOp table, bool trace, int64_t most)
         : b(program.getLoc(), program.getContext()), program(program), tableOp(table), trace(trace),
           most(most), target(getTarget(program)), options(getOptions(program)),
-          layout(program, target) {}
+          layout(program, target), seen(findSeen(program)) {}
 
     GpuBuilder b;
     mk_task::ProgramOp program;
@@ -52,6 +52,7 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
     TargetAttr target;
     OptionsAttr options;
     SharedLayout layout;
+    mk_task::BufferOp seen; // in place of rows of logits
     Value context, worker, thread, quit, ringWait, sizes;
 
     Value requestArray(StringRef name) { return mk::requestArray(b, context, options, name); }
@@ -148,6 +149,8 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
       Value thread = b.create<mk_cta::ThreadOp>();
       Value header = SharedLayout::header(b);
       for (StringRef name : {"tokens", "positions", "slots", "rows"}) {
+        if (seen && name == "rows")
+          continue;
         int64_t count = mk_task::findRequestArray(options, name).count,
                 number = SharedLayout::headerOf(name), first = number * 32;
         Value i = b.sub(thread, b.index(first)); // one warp an array: the loads go together
@@ -159,7 +162,17 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
       readPages(header, tokens, thread);
       b.when(b.less(thread, b.index(32)), [&] {
         Value token = b.min(b.rem(thread, kMaxRows), b.sub(tokens, b.index(1)));
-        Value position = b.read(header, {b.index(SharedLayout::headerOf("positions")), token});
+        int64_t farthest = SharedLayout::headerOf("positions");
+        if (seen) {
+          farthest = SharedLayout::kSeen;
+          Value number =
+              b.toIndex(b.read(header, {b.index(SharedLayout::headerOf("tokens")), token}));
+          Value offset = b.wideAdd(b.wideMul(number, seen.getPitch()), b.index(*seen.getOffset()));
+          Value record = b.view(context, "inputs", offset, {1}, {1}, b.getI32Type());
+          b.write(b.read(record, b.index(0)), header, {b.index(farthest), b.rem(thread, kMaxRows)});
+          b.syncWarp();
+        }
+        Value position = b.read(header, {b.index(farthest), token});
         Value last = b.reduceLanes(position, 32, [&](Value x, Value y) -> Value {
           return b.create<arith::MaxSIOp>(x, y);
         });

@@ -48,7 +48,13 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
   bool narrow = query.type.getElementType().isBF16();
   Value full = layout.full(b), empty = layout.empty(b);
   Value used = SharedLayout::flag(b, SharedLayout::kUsed);
+  // The last position that a row sees is its own, or that of its whole entry.
   auto positionOf = [&](Value token) { return b.toIndex(load(positions, token, token)); };
+  bool whole = bool(findSeen(program, kind));
+  Memory owns = positions;
+  if (whole)
+    owns.offset = b.index(SharedLayout::headerOf("positions"));
+  auto ownOf = [&](Value token) { return b.toIndex(load(owns, token, token)); };
 
   // The words of an item in the result: sums, and the pair of largest score and weight.
   auto eachColumn = [&](Item item, Value thread, int64_t threads,
@@ -118,9 +124,12 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
   // Rows of the step, other than the token's own, with one of the warp's positions: a bit for each.
   auto findRows = [&](Item item, Value first, Value own) -> Value {
     Value row = b.rem(lane, kMaxRows);
-    Value here = b.toIndex(load(positions, row, row));
+    Value here = ownOf(row);
+    Value sees = b.less(here, own);
+    if (whole)
+      sees = b.create<arith::CmpIOp>(arith::CmpIPredicate::ne, here, own);
     Value found = b.both(b.equal(load(slots, row, row), load(slots, item.token, item.token)),
-                         b.both(b.less(lane, frame.tokens), b.less(here, own)));
+                         b.both(b.less(lane, frame.tokens), sees));
     found = b.both(found, isIn(here, first));
     return b.create<NVVM::VoteBallotOp>(i32, b.integer(-1), found);
   };
@@ -131,7 +140,7 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
     return cap ? b.fmul(makeTanh(b, score), b.constant(f32(), cap)) : score;
   };
   // A block of item `of`, which is that of this team or not.
-  auto addBlock = [&](Value of, Item item, Value mine, Value number, Value own,
+  auto addBlock = [&](Value of, Item item, Value mine, Value number, Value last, Value own,
                       ArrayRef<Value> fresh, RingPlace place, Softmax before) {
     SmallVector<RingPlace> places;
     for (int64_t s = 0; s < items.slots(); ++s) {
@@ -140,9 +149,10 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
       places.push_back(place);
       place = b.next(place, layout.stages);
     }
-    Value range = items.rangeOf(item, own);
+    Value range = items.rangeOf(item, last);
     Value first = b.add(items.firstOf(range, number), b.mul(inTeam, kPerWarp));
-    Value begin = items.window ? items.beginOf(range, own) : Value(), end = items.endOf(range, own);
+    Value begin = items.window ? items.beginOf(range, last) : Value(),
+          end = items.endOf(range, last);
     Value some = b.both(mine, b.less(first, end));
     if (begin)
       some = b.both(some, b.less(begin, b.add(first, kPerWarp)));
@@ -169,7 +179,7 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
                 Value row = b.toIndex(b.create<math::CountTrailingZerosOp>(left[0]));
                 auto load = [&] { return loadRow(item, row); };
                 SmallVector<Value> words = whenWritten(load, /*together=*/true);
-                put(positionOf(row), words[0], words[1]);
+                put(ownOf(row), words[0], words[1]);
                 Value less = b.create<arith::SubIOp>(left[0], b.integer(1));
                 return SmallVector<Value>{b.create<arith::AndIOp>(left[0], less)};
               });
@@ -285,17 +295,18 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
               },
               [&] { return ahead ? SmallVector<Value>(words) : none; });
           fresh = replay(fresh, bodyOf(item));
-          Value own = positionOf(item.token), range = items.rangeOf(item, own);
-          Value end = items.endOf(range, own), first = items.firstOf(range, b.index(0));
+          Value last = positionOf(item.token), own = whole ? ownOf(item.token) : last;
+          Value range = items.rangeOf(item, last);
+          Value end = items.endOf(range, last), first = items.firstOf(range, b.index(0));
           Value seen = b.max(b.index(0), b.sub(end, first)), skipped = b.index(0);
           if (items.window)
-            skipped = b.div(b.sub(items.beginOf(range, own), first), AttendItems::kBlock);
+            skipped = b.div(b.sub(items.beginOf(range, last), first), AttendItems::kBlock);
           Value blocks = b.div(b.add(seen, AttendItems::kBlock - 1), AttendItems::kBlock);
           SmallVector<Value> state(carried.take_front(3));
           state.append(AttendBlock::nothing(b, items).values());
           state = b.loop(skipped, blocks, b.index(1), state, [&](Value number, ValueRange at) {
-            auto [after, place] = addBlock(i, item, mine, number, own, fresh, RingPlace::of(at),
-                                           Softmax::of(at.drop_front(3)));
+            auto [after, place] = addBlock(i, item, mine, number, last, own, fresh,
+                                           RingPlace::of(at), Softmax::of(at.drop_front(3)));
             SmallVector<Value> both = place.values();
             both.append(after.values());
             return both;

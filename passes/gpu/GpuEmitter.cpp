@@ -45,6 +45,18 @@ Value GpuEmitter::rowsAs(const Memory &memory, Type element) {
               {memory.pitch / size, 1}, element);
 }
 
+GpuEmitter::Memory GpuEmitter::locate(const Memory &memory, Value &row) {
+  if (!memory.records)
+    return memory;
+  Value array = b.index(SharedLayout::headerOf("tokens"));
+  Value number = b.toIndex(b.read(SharedLayout::header(b), {array, row}));
+  Memory result = memory;
+  result.records = false;
+  result.offset = b.wideAdd(memory.offset, b.wideMul(number, memory.pitch));
+  row = b.index(0);
+  return result;
+}
+
 /// As on the CPU: from one family of the kind; the instruction holds the places.
 LogicalResult GpuEmitter::bindOperands() {
   mk_task::FamilyOp family;
@@ -57,14 +69,23 @@ LogicalResult GpuEmitter::bindOperands() {
     return kind.emitOpError("expects a family that uses it, found none");
   auto bytes = [&](int64_t word) { return b.wideMul(field("operand", word), mk_task::kAlignment); };
   auto buffer = [&](mk_task::BufferOp op, int64_t word) -> Memory {
-    if (int64_t array = SharedLayout::headerOf(op.getSymName()); op.getRequest() && array >= 0)
-      return {"header", b.index(array), cast<RankedTensorType>(op.getType()), 0, op.getOrder()};
+    auto type = cast<RankedTensorType>(op.getType());
+    if (int64_t array = headerOf(program, op); array >= 0)
+      return {"header", b.index(array), type, 0, op.getOrder()};
     Value offset = bytes(word);
+    if (op.getRecord())
+      return {op.getInput() ? "inputs" : "results",
+              offset,
+              type,
+              op.getPitch(),
+              op.getOrder(),
+              /*flagged=*/false,
+              /*records=*/true};
     if (op.getFlagged())
       offset = b.wideAdd(offset, b.select(b.equal(copy(), b.index(0)), b.index(0), flaggedBytes()));
     return {op.getRequest() ? "request" : "activations",
             offset,
-            cast<RankedTensorType>(op.getType()),
+            type,
             op.getPitch(),
             op.getOrder(),
             op.getFlagged()};
@@ -143,7 +164,9 @@ Value GpuEmitter::load(const Memory &memory, Value row, Value column) {
     auto [low, high] = b.halves(word);
     return b.select(b.equal(b.rem(place, 2), b.index(1)), high, low);
   }
-  Value rows = rowsAs(memory, memory.type.getElementType());
+  if (memory.records && memory.type.getRank() == 1)
+    column = b.index(0);
+  Value rows = rowsAs(locate(memory, row), memory.type.getElementType());
   Value value = memory.type.getRank() == 1 ? b.read(rows, position(column, memory.order))
                                            : b.read(rows, {row, position(column, memory.order)});
   return isa<FloatType>(value.getType()) ? b.widen(value) : value;
@@ -155,7 +178,7 @@ void GpuEmitter::store(Value value, const Memory &memory, Value row, Value colum
     return storeFlagged(value, memory, row, position(column, memory.order));
   if (element.isBF16())
     value = b.toBf16(value, /*native=*/true);
-  Value rows = rowsAs(memory, element);
+  Value rows = rowsAs(locate(memory, row), element);
   if (memory.type.getRank() == 1)
     b.write(value, rows, row);
   else

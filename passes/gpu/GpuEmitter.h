@@ -61,6 +61,7 @@ private:
     int64_t pitch; // bytes
     mk_task::Order order;
     bool flagged = false;
+    bool records = false; // of a call: a row of the step is in the record of its token's number
     int64_t columns() const { return type.getShape().back(); }
   };
   struct Output {
@@ -80,6 +81,8 @@ private:
   }
   /// The rows in units of `element`, a scalar or a vector, so that a load is one instruction.
   Value rowsAs(const Memory &memory, Type element);
+  /// Memory in which a row is where it would be without records; `row` becomes its number there.
+  Memory locate(const Memory &memory, Value &row);
   RingWatch watch() { return {b, frame.context, frame.worker, frame.number}; }
   Value shared(int64_t offset, ArrayRef<int64_t> shape, Type element) {
     return b.shared(offset, shape, element);
@@ -199,6 +202,7 @@ private:
   void emitArgmaxReduce(ArgmaxReduceOp op);
   void emitSample(SampleOp op);
   void emitAdvance(AdvanceOp op);
+  void emitFinish(); // GpuFinish.cpp
   /// The largest (value, lowest column) over the consumers, known to all of them.
   std::pair<Value, Value> reduceBest(Value value, Value column);
   Value reduceSum(Value value);

@@ -17,13 +17,14 @@ Value GpuEmitter::loadWords(const Memory &memory, int64_t count, ValueRange indi
   if (loads && loads->given)
     return loads->words.values[loads->next++];
   Type word = b.getI32Type(), type = count == 1 ? word : Type(vectorOf(count, word));
-  Value rows = rowsAs(memory, type);
   if (!loads && memory.flagged)
     return whenWritten([&] { return SmallVector<Value>{loadWords(memory, count, indices)}; },
                        false)[0];
+  SmallVector<Value> place(indices);
+  Value rows = rowsAs(locate(memory, place.front()), type);
   auto look = [&]() -> Value {
-    return memory.flagged ? b.create<mk_cta::LoadFlaggedOp>(rows, indices).getResult()
-                          : b.read(rows, indices);
+    return memory.flagged ? b.create<mk_cta::LoadFlaggedOp>(rows, place).getResult()
+                          : b.read(rows, place);
   };
   Value result;
   if (loads && !loads->before.empty()) {

@@ -235,6 +235,15 @@ void GpuEmitter::emitCombine(CombineOp op) {
 
 SmallVector<Value> GpuEmitter::loadFragment(const Memory &memory, FragmentPlace place) {
   SmallVector<Value> result;
+  if (memory.records) { // in the order of the host: four pairs of columns
+    for (int64_t i = 0; i < 4; ++i) {
+      Value pair = b.add(b.add(b.div(place.segment, 2), place.t), 4 * i);
+      Value two = loadWords(memory, 2, {place.row, pair});
+      for (int64_t e = 0; e < 2; ++e)
+        result.push_back(b.create<arith::BitcastOp>(f32(), b.element(two, e)));
+    }
+    return result;
+  }
   Value first = b.add(place.segment, b.mul(place.t, 8));
   auto index = [&](int64_t perVector, int64_t i) {
     Value column = b.add(b.div(first, perVector), i);

@@ -110,9 +110,13 @@ Loader::State Loader::streamCache(mk_task::KindOp kind, Value instruction, Value
   Value begin = table.field(instruction, "begin"),
         width = b.sub(table.field(instruction, "end"), begin);
   Value header = SharedLayout::header(b);
-  auto asked = [&](StringRef name, Value token) {
-    return b.toIndex(b.read(header, {b.index(SharedLayout::headerOf(name)), token}));
+  auto readHeader = [&](int64_t array, Value token) {
+    return b.toIndex(b.read(header, {b.index(array), token}));
   };
+  // How far a row sees, and its slot.
+  int64_t positions =
+              findSeen(program, kind) ? SharedLayout::kSeen : SharedLayout::headerOf("positions"),
+          slots = SharedLayout::headerOf("slots");
   state.alive =
       watch.awaitTold(mk_cta::RingWait::begun, SharedLayout::flag(b, SharedLayout::kReady), step);
   b.create<mk_cta::ProxyFenceOp>(/*global=*/true);
@@ -135,9 +139,9 @@ Loader::State Loader::streamCache(mk_task::KindOp kind, Value instruction, Value
       Item item = items.decode(number, ranges);
       Value range = item.range;
       if (items.window)
-        range = items.rangeOf(item, asked("positions", item.token));
+        range = items.rangeOf(item, readHeader(positions, item.token));
       Value first = items.firstOf(range, b.rem(i, items.blocks()));
-      Value position = asked("positions", item.token), end = items.endOf(range, position);
+      Value position = readHeader(positions, item.token), end = items.endOf(range, position);
       Value count = b.min(b.sub(end, first), b.index(AttendItems::kBlock));
       if (items.window) { // a block that it has passed does not exist
         Value reached = b.less(items.beginOf(range, position), b.add(first, AttendItems::kBlock));
@@ -146,7 +150,7 @@ Loader::State Loader::streamCache(mk_task::KindOp kind, Value instruction, Value
       // A position that does not exist is in the last page of the slot for all that it matters.
       Value page =
           b.min(b.div(b.add(first, row), items.page), b.index(options.getPagesPerSlot() - 1));
-      Value found = pageAt(b, context, options, item.token, asked("slots", item.token), page);
+      Value found = pageAt(b, context, options, item.token, readHeader(slots, item.token), page);
       return SmallVector<Value>{found, item.kvHead, first, count};
     };
     SmallVector<Value> init = values;

@@ -50,7 +50,7 @@ struct LowerGpuKinds : mk::impl::LowerGpuKindsBase<LowerGpuKinds> {
                               << target->getShared();
         return signalPassFailure();
       }
-      if (failed(refuseExperts(program)))
+      if (failed(refuseExperts(program)) || failed(refuseConditions(program)))
         return signalPassFailure();
       for (auto kind : program.getOps<mk_task::KindOp>()) {
         if (failed(lower(program, kind, layout, options->getMaxTokens())))
@@ -71,6 +71,16 @@ struct LowerGpuKinds : mk::impl::LowerGpuKindsBase<LowerGpuKinds> {
         return op->emitOpError() << "has no code for a gpu: compile mixtures of experts for a cpu"
                                  << (getModulePath(op).empty() ? "" : " (at ") << getModulePath(op)
                                  << (getModulePath(op).empty() ? "" : ")");
+    return success();
+  }
+
+  /// The loader would bring what a task passes over.
+  LogicalResult refuseConditions(mk_task::ProgramOp program) {
+    for (auto family : program.getOps<mk_task::FamilyOp>())
+      if (family.getConditionsAttr())
+        return emitError(family.getLoc())
+               << family.getSymNameAttr()
+               << " runs or not by data, which has no code for a gpu: compile torch.cond for a cpu";
     return success();
   }
 

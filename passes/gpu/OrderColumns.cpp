@@ -90,7 +90,8 @@ struct OrderColumns : mk::impl::OrderColumnsBase<OrderColumns> {
         if (useOf(argument) != Use::fragments)
           continue;
         if (auto buffer = dyn_cast<BufferOp>(op); buffer && !buffer.getRequest()) {
-          if (buffer.getOrder() != Order::ranges)
+          // What the host writes or reads is in the host's order.
+          if (buffer.getOrder() != Order::ranges && !buffer.getRecord())
             buffer.setOrder(Order::fragments);
         } else if (auto weight = dyn_cast<mk_task::WeightOp>(op);
                    weight && weight.getLayout() == Layout::rows) {

@@ -5,6 +5,35 @@
 
 include "mlir/Pass/PassBase.td"
 
+def RecordRows : Pass<"mk-record-rows", "::mlir::ModuleOp"> {
+  let summary = "give inputs and results their places in the records of a call";
+  let description = [{
+    A call of a function with inputs may have more rows than a step. On a GPU one run computes all of them, step by step,
+    and the host writes inputs before it and reads results after it. So these are no activations, which have the rows of a
+    step, but parts of records, of which the call has one for each of its rows: records of what `mk_task.buffer` calls
+    inputs, and records of what `mk.finish` has for operands. Each begins a line of 64 bytes, in the order of declaration.
+    For a CPU, and without a `mk.finish`, the pass does nothing.
+
+    **Requires** `mk-form-tasks` and a GPU. **Ensures** a `record` and an `offset` of these buffers.
+
+    ```mlir
+    mk_task.buffer @image input domain(tokens) : tensor<?x24xf32>
+    mk_task.buffer @ids input domain(tokens) : tensor<?xi32>
+    mk_task.buffer @result0 domain(tokens) : tensor<?x8xf32>
+    mk_task.kind @finish class(serial) domain(tokens) {
+    ^bb0(%r: tensor<?x8xf32>):
+      mk.finish %r : tensor<?x8xf32>
+      mk.yield
+    }
+    mk_task.family @end kind(@finish) [@result0] -> []
+    // becomes
+    mk_task.buffer @image input domain(tokens) record(192) offset(0) : tensor<?x24xf32>
+    mk_task.buffer @ids input domain(tokens) record(192) offset(128) : tensor<?xi32>
+    mk_task.buffer @result0 domain(tokens) record(64) offset(0) : tensor<?x8xf32>
+    ```
+  }];
+}
+
 def OrderColumns : Pass<"mk-order-columns", "::mlir::ModuleOp"> {
   let summary = "lay rows out as the tensor cores read them";
   let description = [{
@@ -37,6 +66,39 @@ def OrderColumns : Pass<"mk-order-columns", "::mlir::ModuleOp"> {
     ...
     mk_task.buffer @in domain(tokens) order(fragments) : tensor<?x64xf32>
     mk_task.buffer @out domain(tokens) : tensor<?x32xf32>
+    ```
+  }];
+}
+
+def SplitKinds : Pass<"mk-split-kinds", "::mlir::ModuleOp"> {
+  let summary = "one kind for each way in which its buffers lie";
+  let description = [{
+    Families of equal operators share a kind, and with it code in which it is fixed how rows lie: the order of their
+    columns, whether their words say themselves that they are there, whether they are in the records of a call. These
+    follow from who else uses a buffer, so they may differ between families; such get kinds of their own. For a CPU the
+    pass does nothing.
+
+    **Requires** `mk-order-columns`, `mk-flag-buffers` and a GPU. **Ensures** that whatever lies in the place of one
+    operand or result of a kind lies in one way.
+
+    ```mlir
+    mk_task.buffer @in domain(tokens) : tensor<?x64xf32>
+    mk_task.buffer @plain domain(tokens) : tensor<?x64xf32>
+    mk_task.buffer @words flagged domain(tokens) : tensor<?x64xf32>
+    mk_task.kind @relu class(columns) domain(tokens) {
+    ^bb0(%a: tensor<?x64xf32>):
+      %b = mk.relu %a : (tensor<?x64xf32>) -> tensor<?x64xf32>
+      mk.yield %b : tensor<?x64xf32>
+    }
+    mk_task.family @first kind(@relu) [@in] -> [@plain]
+    mk_task.family @second kind(@relu) [@in] -> [@words]
+    // becomes
+    mk_task.kind @relu class(columns) domain(tokens) {
+    ...
+    mk_task.kind @relu_0 class(columns) domain(tokens) {
+    ...
+    mk_task.family @first kind(@relu) [@in] -> [@plain]
+    mk_task.family @second kind(@relu_0) [@in] -> [@words]
     ```
   }];
 }

@@ -3,10 +3,18 @@
 #ifndef MK_PASSES_GPU_REQUEST_H
 #define MK_PASSES_GPU_REQUEST_H
 
-#include "dialects/mk/Mk.h"
+#include "dialects/mk_task/MkTask.h"
 #include "passes/gpu/GpuBuilder.h"
 
 namespace mlir::mk {
+
+/// The input by which an attention over whole entries is told how far each row sees; none if rows
+/// see what is before them.
+mk_task::BufferOp findSeen(mk_task::ProgramOp program, mk_task::KindOp attends);
+/// That of any attention of the program.
+mk_task::BufferOp findSeen(mk_task::ProgramOp program);
+/// Which array of SharedLayout::kHeader a buffer is; -1: none.
+int64_t headerOf(mk_task::ProgramOp program, mk_task::BufferOp buffer);
 
 /// An array of the request block, by its name in Abi.def.
 Value requestArray(GpuBuilder &b, Value context, OptionsAttr options, StringRef name);

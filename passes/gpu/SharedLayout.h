@@ -21,8 +21,9 @@ struct SharedLayout {
   /// nanoseconds that a body has waited for the ring.
   static constexpr int64_t kQuit = 1000, kOverdue = 1004, kUsed = 1008, kReady = 1012,
                            kPassed = 1016, kRingWait = 1020;
-  /// What a step is asked to do, int32 [4 arrays][16]: tokens, positions, slots, rows.
-  static constexpr int64_t kHeader = 1024;
+  /// What a step is asked to do, int32 [4 arrays][16]: tokens, positions, slots, rows. A function
+  /// with inputs has no rows of logits, but perhaps the last position that each of its rows sees.
+  static constexpr int64_t kHeader = 1024, kSeen = 3;
   static int64_t headerOf(StringRef array) {
     return array == "tokens"      ? 0
            : array == "positions" ? 1

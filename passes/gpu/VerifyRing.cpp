@@ -1,6 +1,7 @@
 // Part of mk, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "passes/Passes.h"
+#include "passes/gpu/Request.h"
 #include "passes/gpu/RingTrace.h"
 #include "passes/gpu/SharedLayout.h"
 #include "passes/gpu/TableWalk.h"
@@ -137,12 +138,14 @@ void Verifier::take(const Step &step) {
   for (int64_t flag : {SharedLayout::kQuit, SharedLayout::kOverdue})
     inputs.sharedWords[flag] = 0;
   for (int64_t t = 0; t < step.tokens; ++t) {
-    auto tell = [&](StringRef name, int64_t value) {
-      int64_t place = SharedLayout::headerOf(name) * kMaxRows + t;
+    auto tell = [&](int64_t array, int64_t value) {
+      int64_t place = array * kMaxRows + t;
       inputs.sharedWords[SharedLayout::kHeader + 4 * place] = value;
     };
-    tell("positions", step.positions[t]);
-    tell("slots", t);
+    tell(SharedLayout::headerOf("positions"), step.positions[t]);
+    tell(SharedLayout::headerOf("slots"), t);
+    if (findSeen(program))
+      tell(SharedLayout::kSeen, step.positions[t]);
   }
   for (int64_t copy = 0; copy < 2; ++copy) {
     auto tell = [&](SharedLayout::Size size, int64_t value) {

@@ -116,7 +116,7 @@ void MemoryPlan::dump(raw_ostream &os) const {
 static FailureOr<SmallVector<Lifetime>> computeLifetimes(ProgramOp program, OptionsAttr options) {
   llvm::MapVector<Attribute, Lifetime> lifetimes;
   for (auto buffer : program.getBody().getOps<BufferOp>())
-    if (!buffer.getRequest())
+    if (!buffer.getRequest() && !buffer.getRecord())
       lifetimes[FlatSymbolRefAttr::get(buffer)] = {buffer, -1, -1, buffer.getBytes(options)};
   DenseSet<Attribute> read;
   int64_t index = 0;

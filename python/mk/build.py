@@ -62,7 +62,7 @@ def compile_module(
     `inputs` are examples: their shapes and dtypes count, not their values. Leading dimensions (batch and length, or one
     of them) are rows, which only attention may relate, along the length; the last one is columns. `dynamic` says which
     leading dimensions may vary, as `dynamic_shapes` of torch.export does; others stay as in the example. `dtype` is
-    float32 here if the module's parameters are, `max_length` at most what `dynamic` allows.
+    float32 here if the module's parameters are, but bfloat16 on a GPU; `max_length` is at most what `dynamic` allows.
 
     Raises CompileError, naming the module path and the reason, if the model or an option is not supported, and
     WeightError if the checkpoint does not fit the model.

@@ -60,31 +60,37 @@ def import_sized(
 
     if not isinstance(module, torch.nn.Module):
         raise CompileError(f"cannot compile a {type(module).__name__} with inputs; expected an nn.Module")
-    if options.get("target") in GPUS:
-        raise CompileError(
-            f"{type(module).__name__}: a module with inputs of its own is compiled for a CPU only, not for "
-            f"{options['target']}"
-        )
-    options = {**options, "dtype": options.get("dtype") or _own_dtype(module)}
+    options = {**options, "dtype": options.get("dtype") or _own_dtype(module, options.get("target"))}
     Options.of(**options)  # a mistake shows before the module is read
     if progress is not None:
         progress("load the importer")
     from mk.importer import import_function
 
     imported = import_function(module, inputs, dynamic, progress=progress)
+    if options.get("target") in GPUS and imported.signature is not None and imported.signature.together:
+        raise CompileError(
+            f"{type(module).__name__}: decides by its data for all rows of a call at once; torch.cond is compiled for "
+            f"a CPU only, not for {options['target']}"
+        )
     return imported, _sized(imported, options)
 
 
 _LARGEST_CALL = 1 << 13  # rows that a step is made for unasked
 
 
-def _own_dtype(module: Any) -> str:
+def _own_dtype(module: Any, target: Any) -> str:
+    """What weights are stored as. A GPU has nothing but bfloat16 for them."""
+    from mk.compiler.target import GPUS
+
+    if target in GPUS:
+        return "bfloat16"
     dtypes = {str(p.dtype).removeprefix("torch.") for p in module.parameters() if p.is_floating_point()}
     return "bfloat16" if dtypes and dtypes <= {"bfloat16", "float16"} else "float32"
 
 
 def _sized(imported: ImportedModel, options: Mapping[str, Any]) -> Options:
-    """The options for the sizes that the inputs may have. Whole entries whose rows all see each other need one step."""
+    """The options for the sizes that the inputs may have. Whole entries whose rows all see each other need one step; on
+    a GPU several passes do, too."""
     from mk.compiler import Options
 
     signature = imported.signature
@@ -103,7 +109,7 @@ def _sized(imported: ImportedModel, options: Mapping[str, Any]) -> Options:
         sizes |= _sizes_of_calls(signature, options, sizes)
     made = Options.of(**{**options, **sizes})
     assert made.max_tokens is not None
-    if signature.whole and made.max_tokens < sizes["max_length"]:
+    if signature.whole and made.max_tokens < sizes["max_length"] and not made.on_gpu:
         if options.get("max_tokens") is not None:
             raise CompileError(
                 f"option max_tokens is {made.max_tokens}; attention over whole entries needs a step of max_length, "

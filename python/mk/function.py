@@ -8,7 +8,6 @@ import math
 import os
 import sys
 import threading
-from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -17,13 +16,11 @@ import numpy as np
 
 from mk.errors import CompileError, InputError
 from mk.program import Program, load
-from mk.runtime.host import Host
-from mk.runtime.sampling import Sampling
+from mk.runtime.function_host import FunctionHost
 from mk.signature import Port, Signature
 
 Array = np.ndarray[Any, Any]
 ROWS = ("batch", "length")  # of a row axis, in the order of the rows
-_NO_ROWS = np.zeros(0, np.int32)
 
 
 class Function:
@@ -34,6 +31,8 @@ class Function:
 
     `program` is a `Program` or the path of a package; `weights` as for `Program.engine`. Inputs are NumPy arrays or
     torch tensors of the dtypes of the example; results are torch tensors if any input is one, NumPy arrays otherwise.
+    Of a program for a GPU, inputs may lie there (torch tensors, DLPack or `__cuda_array_interface__`); if one does, so
+    do the results: torch tensors, or arrays with `__cuda_array_interface__`. A call is one launch, whatever its size.
     Calls have no memory of each other. The first call packs the weights and starts the workers; `close` ends them, as a
     `with` block does.
 
@@ -49,7 +48,7 @@ class Function:
             raise CompileError("this is the program of a language model; use Program.engine or mk.LLM")
         self.signature: Signature = signature
         self._weights, self._stall_seconds = weights, stall_seconds
-        self._runner: _Runner | None = None
+        self._host: FunctionHost | None = None
         self._closed, self._lock = False, threading.Lock()
 
     def __call__(self, *inputs: Any) -> Any:
@@ -58,15 +57,22 @@ class Function:
         if len(inputs) != len(signature.inputs):
             names = ", ".join(port.name for port in signature.inputs)
             raise InputError(f"{len(inputs)} inputs; expected {len(signature.inputs)}: {names}")
-        arrays = [_as_array(port, value) for port, value in zip(signature.inputs, inputs, strict=True)]
+        on_gpu = self.program.manifest["target"]["kind"] == "gpu"
+        arrays = [
+            _as_array(port, value, on_gpu) for port, value in zip(signature.inputs, inputs, strict=True)
+        ]
         sizes: dict[str, int] = {}
         for port, array in zip(signature.inputs, arrays, strict=True):
             self._read_sizes(port, array, sizes)
-        runner = self._open()
-        rows = [_to_rows(port, array, sizes) for port, array in zip(signature.inputs, arrays, strict=True)]
-        results = runner.run(rows, sizes)
+        host = self._open()
+        rows = [
+            _to_rows(port, array, sizes, host) for port, array in zip(signature.inputs, arrays, strict=True)
+        ]
+        stay = not all(isinstance(array, np.ndarray) for array in arrays)
+        results = host.run(rows, sizes, stay)
         arranged = [
-            _from_rows(port, result, sizes) for port, result in zip(signature.results, results, strict=True)
+            _from_rows(port, result, sizes, host)
+            for port, result in zip(signature.results, results, strict=True)
         ]
         torch = sys.modules.get("torch")
         if torch is not None and any(isinstance(value, torch.Tensor) for value in inputs):
@@ -86,8 +92,8 @@ class Function:
     def close(self) -> None:
         """Ends the workers and frees the memory. A second call does nothing."""
         self._closed = True
-        if self._runner is not None:
-            self._runner.close()
+        if self._host is not None:
+            self._host.close()
 
     def __enter__(self) -> Function:
         return self
@@ -102,15 +108,15 @@ class Function:
         gives = ", ".join(f"{_shape_text(port)} {port.dtype}" for port in self.signature.results)
         return f"<mk.Function {self.program.facts.name}({takes}) -> {gives}>"
 
-    def _open(self) -> _Runner:
+    def _open(self) -> FunctionHost:
         with self._lock:
             if self._closed:
                 raise InputError("this function is closed")
-            if self._runner is None:
-                self._runner = _Runner(self.program, self._weights, stall_seconds=self._stall_seconds)
-            return self._runner
+            if self._host is None:
+                self._host = FunctionHost(self.program, self._weights, stall_seconds=self._stall_seconds)
+            return self._host
 
-    def _read_sizes(self, port: Port, array: Array, sizes: dict[str, int]) -> None:
+    def _read_sizes(self, port: Port, array: Any, sizes: dict[str, int]) -> None:
         wrong = InputError(
             f"input {port.name} has the shape {list(array.shape)}; expected {_shape_text(port)}"
         )
@@ -132,119 +138,45 @@ class Function:
                     raise InputError(f"input {port.name} has a {label} of {size}; expected {expected}")
 
 
-class _Runner(Host):
-    """Runs rows through the program in steps of as many as it takes."""
-
-    def __init__(self, program: Program, weights: Any, *, stall_seconds: float) -> None:
-        super().__init__(program, weights, stall_seconds=stall_seconds)
-        signature = program.facts.signature
-        assert signature is not None
-        self._signature, plan, self._sizes = (
-            signature,
-            program.manifest["function"],
-            program.manifest["sizes"],
-        )
-        names = [one["buffer"] for one in plan["inputs"]]
-        self._inputs = [self._device.rows(name) for name in names]
-        self._limits = [one["limit"] for one in plan["inputs"]]
-        self._results = [self._device.rows(name) for name in plan["results"]]
-        most = [self._sizes["max_length"]] if signature.attends else []
-        most += [] if plan["positions"] is None else [plan["positions"]]
-        self._most = min(most, default=1 << 31)
-        if signature.attends:  # slots are reused by every call, each to its full length
-            self._pages.grow(dict.fromkeys(range(self._sizes["max_sequences"]), self._sizes["max_length"]))
-
-    def run(self, inputs: Sequence[Array], sizes: dict[str, int]) -> list[Array]:
-        """Rows [N, columns] or integers [N] of each input to rows of each result."""
-        for port, rows, limit in zip(self._signature.inputs, inputs, self._limits, strict=False):
-            if limit is not None and rows.size and not 0 <= rows.min() <= rows.max() < limit:
-                bad = int(rows.min() if rows.min() < 0 else rows.max())
-                raise InputError(f"input {port.name} holds {bad}; expected 0 .. {limit - 1}")
-        length, count = sizes["length"], len(inputs[0])
-        if length > self._most:
-            raise InputError(f"a length of {length}; the program takes at most {self._most}")
-        if self._signature.together:
-            self._check_together(count, length)
-        results = [np.empty((count, rows.shape[1]), np.float32) for rows in self._results]
-        with self._device.exclusive():
-            for begin, end, slots, positions in self._parts(count, length):
-                n = end - begin
-                for target, rows in zip(self._inputs, inputs, strict=False):
-                    target[:n] = rows[begin:end]
-                for target in self._inputs[len(inputs) :]:
-                    target[:n] = length - 1
-                request = self._device.request
-                request.set_tokens(_NO_ROWS if not n else np.zeros(n, np.int32), positions, slots)
-                request.set_rows(_NO_ROWS, 1, _GREEDY)
-                request.set_stops(())
-                self._device.run()
-                for result, computed in zip(results, self._results, strict=True):
-                    result[begin:end] = computed[:n]
-        return results
-
-    def _check_together(self, count: int, length: int) -> None:
-        """A decision for all rows of a call is made in one step."""
-        entries = self._sizes["max_sequences"] if self._signature.attends else count
-        most = min(self._sizes["max_tokens"], entries * length)
-        if count > most:
-            raise InputError(
-                f"{count} rows; the module decides for all rows of a call at once, and the program takes at most "
-                f"{most} in a step (options max_tokens and max_sequences)"
-            )
-
-    def _parts(self, count: int, length: int) -> Iterator[tuple[int, int, Array, Array]]:
-        """Rows [begin, end) of each step, their slots and positions; rows that see each other come together."""
-        most = self._sizes["max_tokens"]
-        if not self._signature.attends:
-            for begin in range(0, count, most):
-                end = min(begin + most, count)
-                yield (
-                    begin,
-                    end,
-                    np.zeros(end - begin, np.int32),
-                    np.arange(begin, end, dtype=np.int32) % length,
-                )
-            return
-        entries = max(1, min(most // length, self._sizes["max_sequences"]))
-        for first in range(0, count, entries * length):
-            last = min(first + entries * length, count)
-            for begin in range(
-                first, last, most
-            ):  # one entry longer than a step: those before are in the cache
-                rows = np.arange(begin, min(begin + most, last), dtype=np.int32)
-                yield begin, begin + len(rows), (rows - first) // length, (rows - first) % length
-
-
-_GREEDY = Sampling()
-
-
 def _shape_text(port: Port) -> str:
     return "[" + ", ".join(" * ".join(map(str, dim)) or "1" for dim in port.dims) + "]"
 
 
-def _as_array(port: Port, value: Any) -> Array:
+def _as_array(port: Port, value: Any, on_gpu: bool) -> Any:
+    """A NumPy array, or a GpuArray if the program and the value are on a GPU."""
     torch = sys.modules.get("torch")
+    array = None
     if torch is not None and isinstance(value, torch.Tensor):
-        if value.device.type != "cpu":
-            raise InputError(f"input {port.name} is on the device {value.device}; expected it on the CPU")
         value = value.detach()
-        array = (
-            value.contiguous().view(torch.int16).numpy().view(ml_dtypes.bfloat16)
-            if value.dtype is torch.bfloat16
-            else value.numpy()
-        )
+        if value.device.type == "cpu":
+            array = (
+                value.contiguous().view(torch.int16).numpy().view(ml_dtypes.bfloat16)
+                if value.dtype is torch.bfloat16
+                else value.numpy()
+            )
+        elif not on_gpu or value.device.type != "cuda":
+            expected = "on the CPU or on the program's GPU" if on_gpu else "on the CPU"
+            raise InputError(f"input {port.name} is on the device {value.device}; expected it {expected}")
     elif isinstance(value, np.ndarray):
         array = value
-    else:
+    if array is None and on_gpu:
+        from mk.runtime.gpu.given import on_gpu as find
+
+        array = find(port.name, value)
+    if array is None:
         raise InputError(
             f"input {port.name} is a {type(value).__name__}; expected a NumPy array or a torch tensor"
         )
-    if array.dtype.name != port.dtype:
-        raise InputError(f"input {port.name} is {array.dtype.name}; expected {port.dtype}")
+    name = array.dtype.name if isinstance(array, np.ndarray) else array.dtype
+    if name != port.dtype:
+        raise InputError(f"input {port.name} is {name}; expected {port.dtype}")
     return array
 
 
-def _as_tensor(torch: Any, port: Port, array: Array) -> Any:
+def _as_tensor(torch: Any, port: Port, array: Any) -> Any:
+    if not isinstance(array, np.ndarray):
+        tensor = torch.as_tensor(array, device="cuda")  # of the same memory
+        return tensor.view(torch.bfloat16) if port.dtype == "bfloat16" else tensor
     array = np.ascontiguousarray(array)
     if port.dtype == "bfloat16":
         return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
@@ -258,20 +190,34 @@ def _rows_first(port: Port) -> tuple[list[str | int], list[int]]:
     return atoms, rows + [i for i, atom in enumerate(atoms) if isinstance(atom, int)]
 
 
-def _to_rows(port: Port, array: Array, sizes: dict[str, int]) -> Array:
+def _are_rows(port: Port) -> bool:
+    """Whether an array lies as its rows do, in float32."""
+    atoms, order = _rows_first(port)
+    return port.dtype == "float32" and order == list(range(len(atoms)))
+
+
+def _to_rows(port: Port, array: Any, sizes: dict[str, int], host: FunctionHost) -> Any:
+    count = math.prod(sizes.values())
+    if not isinstance(array, np.ndarray):
+        if _are_rows(port):
+            return array.rows(count)
+        array = host.download(array)
     atoms, order = _rows_first(port)
     parts = array.reshape([sizes[atom] if isinstance(atom, str) else atom for atom in atoms])
     parts = parts.transpose(order)
-    count = math.prod(sizes.values())
     if array.dtype.kind in "iu":
         return parts.reshape(count)
     return parts.reshape(count, -1).astype(np.float32, copy=False)
 
 
-def _from_rows(port: Port, rows: Array, sizes: dict[str, int]) -> Array:
+def _from_rows(port: Port, rows: Any, sizes: dict[str, int], host: FunctionHost) -> Any:
+    dims = [math.prod(sizes[atom] if isinstance(atom, str) else atom for atom in dim) for dim in port.dims]
+    if not isinstance(rows, np.ndarray):
+        if _are_rows(port):
+            return rows.shaped(dims)
+        return host.upload(_from_rows(port, host.download(rows), sizes, host))
     atoms, order = _rows_first(port)
     shape = [sizes[atom] if isinstance(atom, str) else atom for atom in atoms]
     parts = rows.reshape([shape[i] for i in order]).transpose(np.argsort(order))
-    dims = [math.prod(sizes[atom] if isinstance(atom, str) else atom for atom in dim) for dim in port.dims]
     dtype = ml_dtypes.bfloat16 if port.dtype == "bfloat16" else np.dtype(port.dtype)
     return np.ascontiguousarray(parts.reshape(dims).astype(dtype, copy=False))

@@ -30,7 +30,7 @@ from mk.compiler.options import Options
 from mk.ir import Module
 from mk.program import Program
 
-from gpu import cases, check_stall, checkpoint, suite
+from gpu import cases, check_stall, checkpoint, functions, suite
 from gpu.cases import Array, Case, Step
 from gpu.reference import Reference, errors
 
@@ -58,6 +58,8 @@ def main() -> None:
                     timed(f"{name}, {fault}", prepare_broken, case, place, fault, left_out)
     for name, case in (("precision", cases.PRECISION), ("steps", cases.STEPS)):
         timed(name, prepare_program, case, second / name)
+    for name in functions.CASES:
+        timed(f"function {name}", functions.prepare, name, second / "functions" / name)
     timed("SmolLM2", prepare_smollm2, first, second)
     prepare_alien(second / "alien.cubin")
     for folder in (first, second):

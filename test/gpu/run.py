@@ -28,6 +28,7 @@ from gpu import suite
 SCRIPTS = {
     "runtime": 60,
     "kinds": 90,
+    "functions": 90,
     "smollm2": 90,
     "model": 90,
     "bits": 90,

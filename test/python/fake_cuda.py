@@ -59,6 +59,8 @@ class FakeCuda:
     CUstream_flags = SimpleNamespace(CU_STREAM_NON_BLOCKING=1)
     CUevent_flags = SimpleNamespace(CU_EVENT_DISABLE_TIMING=2)
     CUfunction_attribute = SimpleNamespace(CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES="shared")
+    CUmemorytype = SimpleNamespace(CU_MEMORYTYPE_DEVICE=2)
+    CUDA_MEMCPY2D = SimpleNamespace
     CUpointer_attribute = SimpleNamespace(CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL="ordinal")
     CUdevice_attribute = SimpleNamespace(
         CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR="major",
@@ -149,6 +151,9 @@ class FakeCuda:
         return OK, self.memory - used, self.memory
 
     def cuMemAlloc(self, size: int) -> Any:
+        return self._allocate(size)
+
+    def _allocate(self, size: int) -> Any:
         assert self._depth(), "no context is current"
         whole = (ctypes.c_uint8 * (size + ALIGNMENT))()
         block = (ctypes.c_uint8 * size).from_buffer(whole, -ctypes.addressof(whole) % ALIGNMENT)
@@ -157,7 +162,7 @@ class FakeCuda:
         return OK, ctypes.addressof(block)
 
     def cuMemHostAlloc(self, size: int, flags: int) -> Any:
-        _, address = self.cuMemAlloc(size)
+        _, address = self._allocate(size)
         self.pinned.add(address)
         return OK, address
 
@@ -175,7 +180,7 @@ class FakeCuda:
         return (OK,)
 
     def cuPointerGetAttribute(self, which: str, address: int) -> Any:
-        return OK, 0 if address in self.on_gpu else 7
+        return OK, 0 if address in self.on_gpu or address in self.blocks else 7
 
     def cuMemcpyHtoD(self, to: int, source: int, size: int) -> Any:
         ctypes.memmove(to, source, size)
@@ -188,6 +193,23 @@ class FakeCuda:
         return (OK,)
 
     cuMemcpyDtoHAsync = cuMemcpyDtoDAsync = cuMemcpyHtoDAsync
+
+    def cuMemcpy2DAsync(self, plan: Any, stream: Stream) -> Any:
+        device = self.CUmemorytype.CU_MEMORYTYPE_DEVICE
+        assert plan.srcMemoryType == plan.dstMemoryType == device
+        assert plan.WidthInBytes <= min(plan.srcPitch, plan.dstPitch)
+        rows = [
+            (plan.dstDevice + i * plan.dstPitch, plan.srcDevice + i * plan.srcPitch)
+            for i in range(plan.Height)
+        ]
+        width = plan.WidthInBytes
+
+        def copy() -> None:
+            for to, source in rows:
+                ctypes.memmove(to, source, width)
+
+        stream.put(copy)
+        return (OK,)
 
     def cuMemsetD8Async(self, to: int, value: int, size: int, stream: Stream) -> Any:
         stream.put(lambda: ctypes.memset(to, value, size))

@@ -340,6 +340,8 @@ static float wide(uint32_t half) {
 int32_t gpu_bf16(float x) {
   uint32_t word;
   memcpy(&word, &x, 4);
+  if ((word & 0x7FFFFFFF) > 0x7F800000) // the one that cvt makes
+    return 0x7FFF;
   return (int32_t)((word + 0x7FFF + (word >> 16 & 1)) >> 16);
 }
 int32_t gpu_bf16x2(float high, float low) { return gpu_bf16(high) << 16 | gpu_bf16(low); }

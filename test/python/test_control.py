@@ -206,6 +206,16 @@ def test_predicates(name: str) -> None:
     assert len(sides) == 2 or name == "of a buffer"
 
 
+def test_a_gpu_is_no_place_for_it_yet() -> None:
+    early = randomize(EarlyExit(0.5, layers=1, width=64, inner=64))
+    flagged = randomize(Decides(PREDICATES["of a buffer"], lambda m, x, h: m.a(h), lambda m, x, h: m.b(h)))
+    for module, x in ((early, rows(4, 64)), (flagged, rows(4, 16))):
+        with pytest.raises(
+            mk.CompileError, match=r"torch\.cond is compiled for a CPU only|data is for a CPU"
+        ):
+            mk.compile_module(module, inputs=(x,), dynamic=ROWS, target="sm_90a", use_cache=False)
+
+
 def test_a_language_model_cannot_decide_for_all_its_tokens() -> None:
     model = tiny_llama()
     mlp = model.model.layers[1].mlp
@@ -338,9 +348,9 @@ def test_what_is_passed_over_does_not_run() -> None:
             alone = [name for name, place in own.items() if place not in others]
             assert alone
             for name in alone:
-                device.rows(name)[0] = 77.0
+                device._rows(name)[0] = 77.0
             f(x)
-            untouched = [name for name in alone if (device.rows(name)[0] == 77.0).all()]
+            untouched = [name for name in alone if (device._rows(name)[0] == 77.0).all()]
             assert untouched == (alone if side == "stop" else [])
             seconds[side] = body_times(f, passed)
             for _ in range(4):  # the quickest: a worker may lose its core between two stamps

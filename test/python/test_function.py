@@ -447,10 +447,12 @@ def test_a_branch_on_a_single_row_bounds_the_length() -> None:
 def test_wrong_calls_of_the_compiler() -> None:
     module = randomize(Gated())
     x = rows(2, 6, 24)
+    with pytest.raises(mk.CompileError, match="option dtype is float32; a gpu multiplies bfloat16 only"):
+        mk.compile_module(module, "sm_90a", "float32", inputs=(x,))
     with pytest.raises(
-        mk.CompileError, match="Gated: a module with inputs of its own is compiled for a CPU only"
+        mk.CompileError, match="is multiplied on a gpu: expected a multiple of 32 columns, found 24"
     ):
-        mk.compile_module(module, "sm_90a", inputs=(x,))
+        mk.compile_module(module, "sm_90a", inputs=(x,), use_cache=False)
     with pytest.raises(mk.CompileError, match="dynamic is given without inputs"):
         mk.compile_module(module, dynamic=({0: Dim("b")},))
     with pytest.raises(mk.CompileError, match="cannot compile a str with inputs"):

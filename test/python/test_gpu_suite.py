@@ -15,19 +15,24 @@ import mk
 import numpy as np
 import pytest
 from gpu_machine import GpuMachine
+from mk.build import facts_of
+from mk.build_function import import_sized
 from mk.compiler.options import Options
 from mk.runtime.gpu import driver
+from torch.export import Dim
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from gpu import (
     cases,
     check_bits,
+    check_functions,
     check_kinds,
     check_sanitizer,
     check_smollm2,
     check_stall,
     checkpoint,
+    functions,
     prepare,
     run,
 )
@@ -327,3 +332,45 @@ def test_cases_reach_what_they_are_for() -> None:
     for case in [*cases.KINDS.values(), cases.PRECISION, cases.STEPS]:
         Options(target=prepare.TARGET, **case.options)
         assert dataclasses.replace(case).config()["architectures"]
+
+
+# ---------------------------------------------------------------------------------------------------- own modules
+
+
+@pytest.fixture(scope="module")
+def function(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    """Where a case of `functions` was prepared, and its program for three workers on this processor."""
+    folder = tmp_path_factory.mktemp("functions")
+    functions.prepare("two-inputs", folder / "two-inputs")
+    case = functions.CASES["two-inputs"]
+    spec = ({0: Dim("batch"), 1: Dim("length", max=150)},) * 2
+    imported, options = import_sized(
+        case.make().eval(), functions.inputs_of(case, (2, 3)), spec, {"target": "sm_90a", "workers": 3}, None
+    )
+    machine = GpuMachine(imported.text, options, folder)
+    program = dataclasses.replace(machine.program, facts=facts_of(imported))
+    return folder / "two-inputs", (program, machine)
+
+
+def test_the_checks_of_own_modules_hold_on_this_processor(
+    function: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, (program, machine) = function
+    monkeypatch.setattr(driver, "bindings", lambda: machine.cuda)
+    monkeypatch.setattr(check_functions, "CALLS", 1)
+    answers = check_functions.Answers(place / "reference.npz")
+    with mk.Function(program, answers.weights()) as f:
+        assert check_functions.check_results(f, answers)["share of the error"] <= 1
+        assert check_functions.check_bits(f, answers)["entries"] == 7
+        assert check_functions.check_no_numbers(f, answers)["entries"] == 4
+    assert mk.load(place / "model.mkp").code.startswith(b"\x7fELF")
+
+
+def test_other_answers_of_an_own_module_are_noticed(function: tuple[Path, Any]) -> None:
+    place, _ = function
+    answers = check_functions.Answers(place / "reference.npz")
+    exact = [answers._arrays[f"1/exact/{i}"] for i in range(2)]
+    assert answers.check(1, exact) == 0
+    for wrong in (exact[0] + 0.01, np.where(np.arange(7)[:, None] == 3, 0, exact[0]), exact[0] * np.nan):
+        with pytest.raises(Failed, match="call 1, result 0: mean error"):
+            answers.check(1, [wrong, exact[1]])

@@ -133,7 +133,7 @@ def _buffer(op: Operation, names: native.AbiText) -> Buffer:
     attributes = op.attributes
     shape, dtype = list(attributes["type"].shape), attributes["type"].dtype
     row = dtype.itemsize * (shape[1] or 0 if len(shape) == 2 else 1)
-    return Buffer(
+    made = Buffer(
         name=attributes["sym_name"],
         domain=names["domains"][attributes["domain"]],
         request=bool(attributes.get("request", False)),
@@ -142,6 +142,9 @@ def _buffer(op: Operation, names: native.AbiText) -> Buffer:
         offset=_required(op, "offset", "mk-plan-memory"),
         pitch=-(-row // LINE) * LINE if len(shape) == 2 else row,
     )
+    if "record" in attributes:
+        made |= {"pitch": int(attributes["record"]), "record": True}
+    return made
 
 
 def _cache(ops: list[Operation], page: int) -> Cache | None:

@@ -144,7 +144,8 @@ class Weight(TypedDict):
 class Buffer(TypedDict):
     """Rows of an activation in the activation arena, `pitch` bytes apart, from byte `offset` on.
 
-    A buffer with `request` is an array of the request block instead.
+    A buffer with `request` is an array of the request block instead. On a GPU inputs and results of a function lie in
+    records, of which a call has one for each of its rows: `offset` is that in a record, and `pitch` its size.
     """
 
     name: str
@@ -154,6 +155,7 @@ class Buffer(TypedDict):
     dtype: str  # "float32", "bfloat16" or "int32"
     offset: int
     pitch: int
+    record: NotRequired[bool]
 
 
 class Kind(TypedDict):

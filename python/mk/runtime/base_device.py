@@ -8,7 +8,7 @@ import contextlib
 import threading
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from mk.errors import DeviceStalled, InputError
 
 if TYPE_CHECKING:
     from mk.program import Program
+    from mk.runtime.agenda import Agenda
     from mk.runtime.request import Request
     from mk.runtime.times import Times
 
@@ -67,8 +68,18 @@ class BaseDevice(ABC):
         """Tokens that the last `draw` has put into the mailbox, taken or not."""
 
     @abstractmethod
-    def rows(self, name: str) -> np.ndarray[Any, Any]:
-        """A buffer of the activations as the program sees it: [rows, columns], or [rows] of integers."""
+    def call(self, inputs: Sequence[Any], agenda: Agenda, stay: bool) -> list[Any]:
+        """A call of a program with a function: rows [N, columns] or integers [N] of every input of the program to rows
+        of its results; `stay`: as arrays on the device, if that is not the CPU. Raises DeviceStalled if the workers
+        hang."""
+
+    def download(self, array: Any) -> np.ndarray[Any, Any]:
+        """A copy on the host of an array on the device; on a CPU that is the array."""
+        return np.asarray(array)
+
+    def upload(self, array: np.ndarray[Any, Any]) -> Any:
+        """And back."""
+        return array
 
     @abstractmethod
     def abandon(self) -> None:

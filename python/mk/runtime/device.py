@@ -12,7 +12,7 @@ import contextlib
 import ctypes
 import threading
 import weakref
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +28,7 @@ from mk.runtime.weights import fill_arenas
 if TYPE_CHECKING:
     from mk.compiler.manifest import Manifest
     from mk.program import Program
+    from mk.runtime.agenda import Agenda
 
 _LOOK = 0.05  # seconds between looks at Ctrl-C during a run
 
@@ -107,6 +108,24 @@ class Device(BaseDevice):
                     raise self._stall()
         finally:
             self._finish()
+
+    def call(self, inputs: Sequence[Any], agenda: Agenda, stay: bool) -> list[Any]:
+        """As for any device: a run for each step."""
+        plan = self._manifest["function"]
+        places = [self._rows(one["buffer"]) for one in plan["inputs"]]
+        computed = [self._rows(name) for name in plan["results"]]
+        results = [np.empty((agenda.total, rows.shape[1]), np.float32) for rows in computed]
+        for step, count in enumerate(agenda.counts.tolist()):
+            rows = agenda.rows[step, :count]
+            for target, given in zip(places, inputs, strict=True):
+                target[:count] = given[rows]
+            request = self.request
+            request.set_tokens(rows, agenda.positions[step, :count], agenda.slots[step, :count])
+            request["n_rows"][0] = 0
+            self.run()
+            for result, made in zip(results, computed, strict=True):
+                result[rows] = made[:count]
+        return results
 
     def draw(self, steps: int) -> Generator[int, None, None]:
         """Runs at most `steps` steps of what the request says and yields what appears in the mailbox.
@@ -196,9 +215,9 @@ class Device(BaseDevice):
     def _logits_view(self, manifest: Manifest) -> np.ndarray[Any, Any]:
         if "function" in manifest:
             return np.zeros((0, 0), np.float32)
-        return self.rows(manifest["logits"])
+        return self._rows(manifest["logits"])
 
-    def rows(self, name: str) -> np.ndarray[Any, Any]:
+    def _rows(self, name: str) -> np.ndarray[Any, Any]:
         """A buffer of the activations as the program sees it: [rows, columns], or [rows] of integers."""
         manifest = self._manifest
         buffer = next(b for b in manifest["buffers"] if b["name"] == name)

@@ -256,9 +256,18 @@ def _check_function(manifest: Manifest) -> None:
             and buffer["pitch"] >= columns * element
             and buffer["pitch"] % element == 0
             and buffer["offset"] >= 0
-            and buffer["offset"] + sizes["max_tokens"] * buffer["pitch"] <= manifest["arenas"]["activations"],
-            f"{name} lies outside the activations",
+            and bool(buffer.get("record")) == (manifest["target"]["kind"] == "gpu")
+            and (
+                buffer["offset"] + columns * element <= buffer["pitch"]
+                if buffer.get("record")
+                else buffer["offset"] + sizes["max_tokens"] * buffer["pitch"]
+                <= manifest["arenas"]["activations"]
+            ),
+            f"{name} lies outside its memory",
         )
+    for same in ([one["buffer"] for one in function["inputs"]], function["results"]):
+        pitches = {buffers[name]["pitch"] for name in same if buffers[name].get("record")}
+        _check(len(pitches) <= 1, f"{', '.join(same)} lie in records of different sizes")
 
 
 def _check_logits(manifest: Manifest) -> None:

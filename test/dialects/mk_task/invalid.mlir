@@ -10,6 +10,22 @@ mk_task.program @step {
 
 // -----
 
+// A row that its record has no room for.
+mk_task.program @step {
+  // expected-error@+1 {{expected a row inside a record of whole lines, found [64, 320) of 256}}
+  mk_task.buffer @x input domain(tokens) record(256) offset(64) : tensor<?x64xf32>
+}
+
+// -----
+
+// Records are written by the host, which knows nothing of words that say that they are there.
+mk_task.program @step {
+  // expected-error@+1 {{in a record expected an input or a result, not flagged, in natural order}}
+  mk_task.buffer @x flagged domain(tokens) record(256) : tensor<?x64xf32>
+}
+
+// -----
+
 // Tiles of a vector.
 mk_task.program @step {
   // expected-error@+1 {{layout(tiles) expected a matrix, or one for each expert, found 'tensor<64xf32>'}}

@@ -9,6 +9,8 @@ module attributes {mk.target = #mk.target<kind = "cpu", features = "", workers =
     // CHECK-NEXT: mk_task.buffer @x domain(tokens) : tensor<?x64xf32>
     mk_task.buffer @x domain(tokens) : tensor<?x64xf32>
     mk_task.buffer @y domain(tokens) offset(0) : tensor<?x64xf32>
+    // CHECK: mk_task.buffer @image input domain(tokens) record(320) offset(64) : tensor<?x64xf32>
+    mk_task.buffer @image input domain(tokens) record(320) offset(64) : tensor<?x64xf32>
     // CHECK: mk_task.cache @kv0 layer(0) : !mk.cache<2x16xbf16>
     mk_task.cache @kv0 layer(0) : !mk.cache<2x16xbf16>
     // CHECK-NEXT: mk_task.weight @w [@a, @b] layout(tiles) gathered offset(0)

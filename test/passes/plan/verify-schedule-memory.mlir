@@ -23,6 +23,28 @@ module attributes {mk.target = #t, mk.options = #o} {
 #o = #mk.options<max_tokens = 8, max_rows = 8, max_sequences = 2, max_length = 32, page = 16, split = 16>
 #s = #mk_task.segment<base = 0, limit = 16, outer = 2, stride = 8, half = 4, partner = 4>
 module attributes {mk.target = #t, mk.options = #o} {
+  mk_task.program @records_of_two_sizes attributes {activations = 512 : i64} {
+    mk_task.buffer @x domain(tokens) record(128) offset(0) : tensor<?x16xf32>
+    // expected-error @below {{buffer 'y' lies in records of 192 bytes, others in such of 128}}
+    mk_task.buffer @y domain(tokens) record(192) offset(64) : tensor<?x16xf32>
+    mk_task.kind @silu class(columns) domain(tokens) units(2) segments [#s] {
+    ^bb0(%x: tensor<?x16xf32>):
+      %y = mk.silu %x : (tensor<?x16xf32>) -> tensor<?x16xf32>
+      mk.yield %y : tensor<?x16xf32>
+    }
+    mk_task.family @there kind(@silu) [@x] -> [@y]
+    mk_task.family @back kind(@silu) [@y] -> [@x]
+    mk_task.task @there units(0, 2) worker(0) wait [] previous [] signal []
+    mk_task.task @back units(0, 2) worker(0) wait [] previous [] signal []
+  }
+}
+
+// -----
+
+#t = #mk.target<kind = "cpu", features = "", workers = 3, lanes = 4, bandwidth = 30>
+#o = #mk.options<max_tokens = 8, max_rows = 8, max_sequences = 2, max_length = 32, page = 16, split = 16>
+#s = #mk_task.segment<base = 0, limit = 16, outer = 2, stride = 8, half = 4, partner = 4>
+module attributes {mk.target = #t, mk.options = #o} {
   mk_task.program @outside attributes {activations = 1000 : i64} {
     mk_task.buffer @x domain(tokens) offset(0) : tensor<?x16xf32>
     // expected-error @below {{buffer 'y' bytes [512, 1024) does not lie inside the arena of 1000 bytes}}

@@ -10,18 +10,20 @@ from __future__ import annotations
 import contextlib
 import threading
 import weakref
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mk.errors import DeviceStalled, InputError, MkError
+from mk.errors import DeviceStalled, MkError
 from mk.runtime.base_device import BaseDevice
 from mk.runtime.gpu import turns
+from mk.runtime.gpu.call import Call
 from mk.runtime.gpu.claim import Claim
 from mk.runtime.gpu.code import Code, check_fits_gpu
 from mk.runtime.gpu.context import Gpu
 from mk.runtime.gpu.driver import CudaError, open_driver
+from mk.runtime.gpu.given import GpuArray, check_place
 from mk.runtime.gpu.launch import Channel, Pause
 from mk.runtime.gpu.memory import DeviceMemory, PinnedMemory, check_room
 from mk.runtime.gpu.stall import WORDS, stall_text
@@ -31,6 +33,7 @@ from mk.runtime.times import KEPT, Recorder, Times
 
 if TYPE_CHECKING:
     from mk.program import Program
+    from mk.runtime.agenda import Agenda
 
 
 class GpuDevice(BaseDevice):
@@ -66,8 +69,8 @@ class GpuDevice(BaseDevice):
                 gpu.cuda("cuMemsetD8Async", end - flagged, 0xFF, flagged, self._channel.stream)
         arrays = manifest["abi"]["request"]
         workers = manifest["target"]["workers"]
-        buffer = next(b for b in manifest["buffers"] if b["name"] == manifest["logits"])
-        self._logits_offset, self._pitch = buffer["offset"], buffer["pitch"]
+        logits = [(b["offset"], b["pitch"]) for b in manifest["buffers"] if b["name"] == manifest["logits"]]
+        self._logits_offset, self._pitch = logits[0] if logits else (0, 0)  # a function has none
         pinned = self._pinned = {
             "request": PinnedMemory(gpu, arenas["request"]),
             "host": PinnedMemory(
@@ -79,13 +82,25 @@ class GpuDevice(BaseDevice):
         self.request, self._host = Request(pinned["request"], arrays), Request(pinned["host"], arrays)
         self._records = pinned["stall"].view(0, "int64", WORDS * workers).reshape(workers, WORDS)
         words = pinned["logits"].view(0, "float32", manifest["sizes"]["max_rows"] * self._pitch // 4)
-        self.logits = words.reshape(-1, self._pitch // 4)[:, : manifest["vocabulary"]]
+        self.logits = words.reshape(manifest["sizes"]["max_rows"], -1)[:, : manifest["vocabulary"]]
         self._offsets = {array["name"]: array["offset"] for array in arrays}
         self._fault: str | None = None
+        blocks_on_gpu = list(self.memory.values())
+        self._call = (
+            Call(gpu, self._channel.stream, manifest, blocks_on_gpu) if "function" in manifest else None
+        )
         self._finalizer = weakref.finalize(
-            self, _destroy, gpu, self._channel, list(self.memory.values()), pinned, self._code,
-            self._generations, self._busy, claim,
-        )  # fmt: skip
+            self,
+            _destroy,
+            gpu,
+            self._channel,
+            blocks_on_gpu,
+            pinned,
+            self._code,
+            self._generations,
+            self._busy,
+            claim,
+        )
 
     def fill(
         self, program: Program, weights: Any, seed: int, progress: Callable[[int, int], None] | None
@@ -124,10 +139,6 @@ class GpuDevice(BaseDevice):
         """Steps that have ended since the counters were zero."""
         return int(self.memory["step"].read(1)[0])
 
-    def rows(self, name: str) -> np.ndarray[Any, Any]:
-        """Raises InputError: what lies on the device is not handed out."""
-        raise InputError(f"{name} lies on the GPU; modules with inputs of their own run on a CPU only")
-
     def abandon(self) -> None:
         """Frees everything at once: another engine may need the memory before the error is forgotten."""
         self._finalizer()
@@ -141,15 +152,73 @@ class GpuDevice(BaseDevice):
     def close(self) -> None:
         """As for any device; the views of what the kernel writes go too."""
         super().close()
-        for name in ("_host", "_records"):
+        for name in ("_host", "_records", "_call"):
             self.__dict__.pop(name, None)
 
     # ------------------------------------------------------------------------------------------------------- one run
 
     def run(self) -> None:
         """One step; the logits of its rows are in `logits` afterwards."""
+        size = int(self.request["n_rows"][0]) * self._pitch
+        source = self.memory["activations"].address + self._logits_offset
+
+        def fetch() -> None:
+            if size:
+                self._gpu.cuda(
+                    "cuMemcpyDtoHAsync", self._pinned["logits"].address, source, size, self._channel.stream
+                )
+
+        self._run(1, fetch)
+
+    def call(self, inputs: Sequence[Any], agenda: Agenda, stay: bool) -> list[Any]:
+        """As for any device, in one launch."""
+        call = self._call
+        assert call is not None, "a program without a function"
+        if not agenda.total:
+            return [self.upload(rows) if stay else rows for rows in call.empty()]
+        places = call.reserve(agenda)
+        for field in self._manifest["abi"]["context"]:
+            if field["name"] in places:
+                self._context[field["index"]] = places[field["name"]]
+        with self._guarded():
+            call.send(inputs, agenda)
+        count = int(agenda.counts[0])
+        request = self.request
+        request.set_tokens(agenda.rows[0, :count], agenda.positions[0, :count], agenda.slots[0, :count])
+        request["n_rows"][0] = 0
+        left: list[Any] = []
+
+        def fetch() -> None:
+            if stay:
+                left.extend(call.leave(agenda.total))
+            else:
+                call.fetch(agenda.total)
+
+        self._run(len(agenda), fetch, int(agenda.counts.max()))
+        return left if stay else call.results(agenda.total)
+
+    def download(self, array: GpuArray) -> np.ndarray[Any, Any]:
+        """A copy on the host, of what is there once all work on the GPU has ended."""
+        import ml_dtypes  # an engine has no need of it
+
+        check_place(array, self._gpu)
+        bits = np.empty(array.shape, ml_dtypes.bfloat16 if array.dtype == "bfloat16" else array.dtype)
+        if bits.size:
+            with self._gpu, self._guarded():
+                self._gpu.cuda("cuCtxSynchronize")
+                self._gpu.cuda("cuMemcpyDtoH", bits.ctypes.data, array.address, bits.nbytes)
+        return bits
+
+    def upload(self, array: np.ndarray[Any, Any]) -> GpuArray:
+        """A copy on the GPU."""
+        memory = DeviceMemory(self._gpu, array.nbytes, self._channel.stream)
+        with self._guarded():
+            memory.write(0, array)
+        return GpuArray(memory.address, array.shape, array.dtype.name, memory)
+
+    def _run(self, steps: int, fetch: Callable[[], None], tokens: int | None = None) -> None:
         try:
-            self._start(1, rows=int(self.request["n_rows"][0]))
+            self._start(steps, tokens, fetch)
             pause = Pause()
             while not self._has_ended():
                 pause()
@@ -180,8 +249,9 @@ class GpuDevice(BaseDevice):
         """As for any device."""
         return int(self._host["mailbox_count"][0])
 
-    def _start(self, steps: int, rows: int = 0) -> None:
-        """Asks for a run, and for its first `rows` rows of logits."""
+    def _start(self, steps: int, tokens: int | None = None, fetch: Callable[[], None] | None = None) -> None:
+        """Asks for a run whose steps have at most `tokens` tokens (None: as many as the first), then for what `fetch`
+        asks for."""
         gpu, stream, memory = self._gpu, self._channel.stream, self.memory
         self.request.begin(steps)
         if self._recorder is not None:
@@ -195,17 +265,10 @@ class GpuDevice(BaseDevice):
                 memory["request"].address, self.request.memory.address, self._offsets["mailbox"]
             )
             with turns.turn(gpu.cuda, gpu.ordinal, stream, self._channel.ended):
-                # No step of a run has more tokens than its first.
-                self._code.main(stream, self._context, int(self.request["n_tokens"][0]))
-                if rows:
-                    source = memory["activations"].address + self._logits_offset
-                    gpu.cuda(
-                        "cuMemcpyDtoHAsync",
-                        self._pinned["logits"].address,
-                        source,
-                        rows * self._pitch,
-                        stream,
-                    )
+                # No step of a generation has more tokens than its first.
+                self._code.main(stream, self._context, tokens or int(self.request["n_tokens"][0]))
+                if fetch is not None:
+                    fetch()
 
     def _has_ended(self) -> bool:
         """Whether the run has. Raises DeviceStalled if its workers hung, MkError if the GPU failed."""

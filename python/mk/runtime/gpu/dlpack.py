@@ -10,8 +10,23 @@ from dataclasses import dataclass
 from typing import Any
 
 _HOST, _CUDA, _PINNED = 1, 2, 3  # DLDeviceType
-_NAMES = {(2, 32): "float32", (2, 16): "float16", (2, 64): "float64", (4, 16): "bfloat16"}  # (code, bits)
-_TYPESTRS = {"<f4": "float32", "<f2": "float16", "<f8": "float64", "<V2": "bfloat16", "|V2": "bfloat16"}
+_NAMES = {
+    (0, 32): "int32",
+    (0, 64): "int64",
+    (2, 32): "float32",
+    (2, 16): "float16",
+    (2, 64): "float64",
+    (4, 16): "bfloat16",
+}  # (code, bits)
+_TYPESTRS = {
+    "<i4": "int32",
+    "<i8": "int64",
+    "<f4": "float32",
+    "<f2": "float16",
+    "<f8": "float64",
+    "<V2": "bfloat16",
+    "|V2": "bfloat16",
+}
 
 
 @dataclass(frozen=True)
