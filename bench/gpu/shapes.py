@@ -18,7 +18,11 @@ _LLAMA3 = {
 
 @dataclass(frozen=True)
 class Shape:
-    """A decoder as Llama and Qwen3 build it; all weights are bfloat16."""
+    """A decoder as Llama and Qwen3 build it; all weights are bfloat16.
+
+    With `experts` a token chooses `chosen` of so many feed-forward layers, each of size `ffn`, as in Mixtral and, with
+    `qk_norm`, in Qwen3-MoE.
+    """
 
     hidden: int
     ffn: int
@@ -30,23 +34,31 @@ class Shape:
     tied: bool = False
     qk_norm: bool = False
     rope: dict[str, Any] = field(default_factory=dict)
+    experts: int = 0
+    chosen: int = 0
 
-    @property
-    def layer_elements(self) -> int:
-        """Of the matrices of a layer."""
+    def step_bytes(self, tokens: int) -> float:
+        """What a step must read of the weights: all matrices, the head included, and the norms; the embedding is one
+        row. Of the experts as many as tokens choose that choose at random, each independently of the others."""
+        found = self.experts * (1 - (1 - self.chosen / self.experts) ** tokens) if self.experts else 1
+        return self._bytes(found)
+
+    def _bytes(self, experts: float) -> float:
         width = self.heads * self.head
-        return self.hidden * (2 * width + 2 * self.kv_heads * self.head + 3 * self.ffn)
+        attention = 2 * width + 2 * self.kv_heads * self.head
+        matrices = self.hidden * (attention + self.experts + 3 * experts * self.ffn)
+        norms = self.layers * (2 * self.hidden + (2 * self.head if self.qk_norm else 0)) + self.hidden
+        return 2 * (self.layers * matrices + self.vocabulary * self.hidden + norms)
 
     @property
     def weight_bytes(self) -> int:
-        """What every token must read: all matrices, the head included, and the norms. The embedding is one row."""
-        norms = self.layers * (2 * self.hidden + (2 * self.head if self.qk_norm else 0)) + self.hidden
-        return 2 * (self.layers * self.layer_elements + self.vocabulary * self.hidden + norms)
+        """What a step of one token must read."""
+        return round(self.step_bytes(1))
 
     @property
     def held_bytes(self) -> int:
-        """What a model occupies: with an embedding of its own where it is not tied."""
-        return self.weight_bytes + (0 if self.tied else 2 * self.vocabulary * self.hidden)
+        """What a model occupies: with an embedding of its own where it is not tied, and all experts."""
+        return int(self._bytes(self.experts or 1)) + (0 if self.tied else 2 * self.vocabulary * self.hidden)
 
     @property
     def kv_bytes(self) -> int:
@@ -55,9 +67,17 @@ class Shape:
 
     def config(self) -> dict[str, Any]:
         """The config.json of a Hugging Face folder."""
-        kind = "qwen3" if self.qk_norm else "llama"
+        kind, name = ("qwen3", "Qwen3") if self.qk_norm else ("llama", "Llama")
+        experts: dict[str, Any] = {}
+        if self.experts:
+            kind, name = ("qwen3_moe", "Qwen3Moe") if self.qk_norm else ("mixtral", "Mixtral")
+            count = "num_experts" if self.qk_norm else "num_local_experts"
+            experts = {count: self.experts, "num_experts_per_tok": self.chosen}
+        if self.experts and self.qk_norm:
+            experts |= {"moe_intermediate_size": self.ffn, "norm_topk_prob": True}
         return {
-            "architectures": ["Qwen3ForCausalLM" if self.qk_norm else "LlamaForCausalLM"],
+            **experts,
+            "architectures": [f"{name}ForCausalLM"],
             "model_type": kind,
             "hidden_size": self.hidden,
             "intermediate_size": self.ffn,
@@ -85,6 +105,11 @@ SHAPES = {
     "llama-3.1-8b": Shape(4096, 14336, 32, 32, 8, 128, 128256, rope={**_LLAMA3, "factor": 8.0}),
     "qwen3-8b": Shape(4096, 12288, 36, 32, 8, 128, 151936, qk_norm=True, rope=_QWEN),
     "qwen3-0.6b": Shape(1024, 3072, 28, 16, 8, 128, 151936, tied=True, qk_norm=True, rope=_QWEN),
+    # A third of its layers: what one step reads is what counts, and this leaves room for a second model on the GPU.
+    "qwen3-30b-a3b-16": Shape(
+        2048, 768, 16, 32, 4, 128, 151936, qk_norm=True, rope=_QWEN, experts=128, chosen=8
+    ),
+    "mixtral-8x7b-8": Shape(4096, 14336, 8, 32, 8, 128, 32000, rope=_QWEN, experts=8, chosen=2),
     "llama-3.1-70b": Shape(8192, 28672, 80, 64, 8, 128, 128256, rope={**_LLAMA3, "factor": 8.0}),
 }
 
@@ -104,6 +129,8 @@ PACKAGES = {
     "llama-3.1-8b": Package("llama-3.1-8b", {"max_sequences": 16, "max_length": 1024}),
     "qwen3-8b": Package("qwen3-8b", {"max_sequences": 16, "max_length": 1024}),
     "qwen3-0.6b": Package("qwen3-0.6b", {"max_sequences": 16, "max_length": 1024}),
+    "qwen3-30b-a3b-16": Package("qwen3-30b-a3b-16", {"max_sequences": 16, "max_length": 1024}),
+    "mixtral-8x7b-8": Package("mixtral-8x7b-8", {"max_sequences": 16, "max_length": 1024}),
     "llama-3.1-70b": Package("llama-3.1-70b", {"max_sequences": 16, "max_length": 1024}, measured=False),
 }
 
@@ -131,7 +158,7 @@ class Case:
     @property
     def read_bytes(self) -> int:
         """What a step must read: the weights once, and every sequence's keys and values."""
-        return self.shape.weight_bytes + self.batch * self.context * self.shape.kv_bytes
+        return round(self.shape.step_bytes(self.batch)) + self.batch * self.context * self.shape.kv_bytes
 
 
 CASES = {
@@ -142,6 +169,9 @@ CASES = {
     "8b": Case("Llama-3.1-8B", "llama-3.1-8b", needed=5.2, joules=2.5, whole=True),
     "qwen3-8b": Case("Qwen3-8B", "qwen3-8b", needed=5.3, whole=True),
     "qwen3-0.6b": Case("Qwen3-0.6B", "qwen3-0.6b", needed=0.58, whole=True),
+    "qwen3-30b-a3b-16": Case("Qwen3-30B-A3B, 16 layers", "qwen3-30b-a3b-16"),
+    "qwen3-30b-a3b-16-batch8": Case("Qwen3-30B-A3B, 16 layers, batch 8", "qwen3-30b-a3b-16", batch=8),
+    "mixtral-8x7b-8": Case("Mixtral-8x7B, 8 layers", "mixtral-8x7b-8"),
 }
 COMPILE_TARGETS = {"llama-3.1-8b": {"cold": 15.0, "warm": 1.0}}  # seconds
 PROMPT = 512  # tokens of the prefill that is timed

@@ -34,8 +34,13 @@ class Layer(nn.Module):
         self.norm1, self.norm2 = (nn.Parameter(torch.ones(shape.hidden)) for _ in range(2))
         self.qkv = nn.Linear(shape.hidden, width + 2 * kv, bias=False)
         self.out = nn.Linear(width, shape.hidden, bias=False)
-        self.gate_up = nn.Linear(shape.hidden, 2 * shape.ffn, bias=False)
-        self.down = nn.Linear(shape.ffn, shape.hidden, bias=False)
+        if shape.experts:
+            self.router = nn.Linear(shape.hidden, shape.experts, bias=False)
+            self.gate_up = nn.Parameter(torch.empty(shape.experts, 2 * shape.ffn, shape.hidden))
+            self.down = nn.Parameter(torch.empty(shape.experts, shape.hidden, shape.ffn))
+        else:
+            self.gate_up = nn.Linear(shape.hidden, 2 * shape.ffn, bias=False)
+            self.down = nn.Linear(shape.ffn, shape.hidden, bias=False)
         if shape.qk_norm:
             self.q_norm, self.k_norm = (nn.Parameter(torch.ones(shape.head)) for _ in range(2))
 
@@ -58,8 +63,18 @@ class Layer(nn.Module):
         values[:, :, position] = v
         y = F.scaled_dot_product_attention(q, keys, values, attn_mask=mask, enable_gqa=True)
         x = x + self.out(y.transpose(1, 2).reshape(batch, count, -1))
-        gate, up = self.gate_up(F.rms_norm(x, (s.hidden,), self.norm2, 1e-5)).chunk(2, -1)
+        h = F.rms_norm(x, (s.hidden,), self.norm2, 1e-5)
+        if s.experts:
+            return x + self.mixture(h.view(batch * count, s.hidden)).view(batch, count, s.hidden)
+        gate, up = self.gate_up(h).chunk(2, -1)
         return x + self.down(F.silu(gate) * up)
+
+    def mixture(self, h: Any) -> Any:
+        """The products of each row with the matrices of its experts: inductor reads these where they lie."""
+        weights, chosen = self.router(h).float().softmax(-1).topk(self.shape.chosen)
+        weights = (weights / weights.sum(-1, keepdim=True)).to(h.dtype)
+        gate, up = torch.einsum("nh,nkih->nki", h, self.gate_up[chosen]).chunk(2, -1)
+        return torch.einsum("nki,nkhi,nk->nh", F.silu(gate) * up, self.down[chosen], weights)
 
 
 class Model(nn.Module):

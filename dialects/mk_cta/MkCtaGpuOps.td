@@ -130,15 +130,19 @@ def MkCta_LookAgainOp : MkCta_Op<"look_again", [MemoryEffects<[MemRead, MemWrite
     `begin` is 0 at the first call of a wait; `since` is its `begin` at the next. Gives false when the wait has taken
     longer than the context's `stall_ns`, after it has written the worker's line of the stall block (as
     `mk_cta.poll` does, with event -2) and set the CTA's word `overdue`; and whenever that is set. What the thread
-    has read is then worth nothing, but the CTA goes on to the next poll, where it leaves.
+    has read is then worth nothing, but the CTA goes on to the next poll, where it leaves. The loader is `patient`, as in
+    its other waits: twice as long.
 
     ```mlir
     %since, %again = mk_cta.look_again %context, %worker, %number, %overdue, %begin : memref<1xi32, 3>
     ```
   }];
-  let arguments = (ins MkCta_Context:$context, Index:$worker, Index:$number, MkCta_Word:$overdue, I64:$begin);
+  let arguments = (ins MkCta_Context:$arenas, Index:$worker, Index:$number, MkCta_Word:$overdue, I64:$begin,
+                       UnitAttr:$patient);
   let results = (outs I64:$since, I1:$again);
-  let assemblyFormat = "$context `,` $worker `,` $number `,` $overdue `,` $begin attr-dict `:` type($overdue)";
+  let assemblyFormat = [{
+    $arenas `,` $worker `,` $number `,` $overdue `,` $begin (`patient` $patient^)? attr-dict `:` type($overdue)
+  }];
 }
 
 def MkCta_StepOp : MkCta_Op<"step", [MemoryEffects<[MemRead]>]> {

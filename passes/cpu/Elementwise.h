@@ -61,8 +61,8 @@ Value makeElementwise(Builder &b, Operation *op, ArrayRef<Value> operands) {
       .Case([&](ScaleOp scale) { return b.fmul(x, number(scale)); })
       .Case([&](ShiftOp shift) { return b.fadd(x, number(shift)); })
       .Case([&](ExpOp) { return b.wholeExp(x); })
-      .Case([&](TanhOp) { return makeTanh(b, x); })
-      .Case([&](SigmoidOp) { return makeLogistic(b, c(1.0), x); })
+      .Case([&](TanhOp) { return b.keepNan(x, makeTanh(b, x)); })
+      .Case([&](SigmoidOp) { return b.keepNan(x, makeLogistic(b, c(1.0), x)); })
       .Case([&](ReluOp) -> Value { // what is not a number stays so
         Value low = b.template create<arith::CmpFOp>(arith::CmpFPredicate::OLT, x, c(0.0));
         return b.template create<arith::SelectOp>(low, c(0.0), x);

@@ -40,22 +40,19 @@ Value CodeBuilder::maxLanes(Value vector) {
   return halve(*this, vector, [&](Value a, Value b) { return fmax(a, b); });
 }
 
-Value CodeBuilder::wholeExp(Value x) {
-  auto c = [&](double value) { return constant(x.getType(), value); };
-  auto where = [&](arith::CmpFPredicate predicate, Value other, Value then, Value otherwise) {
-    Value condition = create<arith::CmpFOp>(predicate, x, other);
-    return create<arith::SelectOp>(condition, then, otherwise);
-  };
-  Value infinity = c(std::numeric_limits<double>::infinity());
-  Value large = where(arith::CmpFPredicate::OGT, c(88.7228317), infinity, exp(x));
-  return where(arith::CmpFPredicate::UNO, x, x, large);
+Value CodeBuilder::keepNan(Value x, Value result) {
+  Value isNan = create<arith::CmpFOp>(arith::CmpFPredicate::UNO, x, x);
+  return create<arith::SelectOp>(isNan, x, result);
 }
+
+Value CodeBuilder::wholeExp(Value x) { return keepNan(x, exp(x)); }
 
 Value CodeBuilder::exp(Value x) {
   Type type = x.getType(), integers = withElement(type, getI32Type());
   auto c = [&](double value) { return constant(type, value); };
   Value tooSmall = create<arith::CmpFOp>(arith::CmpFPredicate::OLT, x, c(-87.3));
-  x = create<arith::MinNumFOp>(fmax(x, c(-87.3)), c(88.72));
+  // At 89 the product below is infinite, and so is e^x.
+  x = create<arith::MinNumFOp>(fmax(x, c(-87.3)), c(89.0));
   // x = k ln2 + r, |r| <= ln2 / 2; e^r by its Taylor polynomial of degree 7 (error below 2^-26).
   Value k = create<math::RoundEvenOp>(fmul(x, c(1.44269504088896341)));
   Value r = fma(k, c(-0.693359375), x);

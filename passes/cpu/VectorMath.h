@@ -56,7 +56,8 @@ struct CodeBuilder : ImplicitLocOpBuilder {
   Value sumLanes(Value vector);
   Value maxLanes(Value vector);
 
-  /// e^x to about 1 ulp; exactly 0 below -87.3 (so a masked score of -1e30 weighs nothing).
+  /// e^x to about 1 ulp; exactly 0 below -87.3 (so a masked score of -1e30 weighs nothing),
+  /// infinite where float32 ends. What is no number gives some number: see keepNan.
   Value exp(Value x);
   /// Sine and cosine to about 1e-7 for |x| up to 1e5: three-part reduction modulo pi/2 (Cody and
   /// Waite).
@@ -68,6 +69,8 @@ struct CodeBuilder : ImplicitLocOpBuilder {
   /// Infinity where it is, and what is no number stays so.
   Value wholeExp(Value x);
   Value ratio(Value a, Value b) { return fdiv(a, b); }
+  /// `result`, which is made of `exp` of x, where x is a number, and x where it is none.
+  Value keepNan(Value x, Value result);
   /// Float32 to bfloat16, nearest even, by integer arithmetic unless `native`; and back, exactly.
   Value toBf16(Value x, bool native);
   Value widen(Value x);

@@ -112,8 +112,10 @@ def FuseNorm : Mk_FusePass<"mk-fuse-norm"> {
   let description = [{
     An `mk.rms_norm`, `mk.layer_norm` or `mk.select_rows` that only linears read is cloned into the prologue of each. Computing the norm
     again in every worker costs less than a task, its event, and a trip of the rows through memory. A value that
-    anything else reads is left alone: it must exist in memory anyway. Of a norm and a selection the selection comes
-    first, so that only the rows that are needed are scaled.
+    anything else reads is left alone: it must exist in memory anyway. But if the others are products with experts, the
+    linears get copies of an `mk.rms_norm`, which itself comes behind them: a router need not wait for the rows that the
+    experts will read. Of a norm and a selection the selection comes first, so that only the rows that are needed are
+    scaled.
 
     **Ensures** no `mk.rms_norm`, `mk.layer_norm` or `mk.select_rows` is read by linears only.
 

@@ -82,6 +82,10 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
         Value before = b.wideSub(b.create<mk_cta::StepOp>(context), b.index(1));
         for (int64_t flag : {SharedLayout::kReady, SharedLayout::kPassed})
           b.create<mk_cta::TellOp>(SharedLayout::flag(b, flag), before);
+        if (layout.consumerList != layout.loaderList) { // there are experts
+          Value none = SharedLayout::routeNumber(b, context, before, b.index(0));
+          b.create<mk_cta::TellOp>(SharedLayout::flag(b, SharedLayout::kRouted), none);
+        }
       });
       b.create<NVVM::Barrier0Op>();
       Value consumes = b.less(thread, b.index(kConsumers));
@@ -247,7 +251,8 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
       Value onlyHints = waiter.onlyHints(instruction);
       for (auto [i, op] : llvm::enumerate(kindsOf(program, tableOp))) {
         Value isKind = b.equal(kind, b.index(i));
-        if (op.getKindClass() == mk_task::KindClass::columns || isa<LinearOp>(op.getAnchor()))
+        if (op.getKindClass() == mk_task::KindClass::columns || op.getStreamed() ||
+            isa<TopkRouteOp>(op.getAnchor()))
           isKind = b.both(isKind, onlyHints);
         else if (!waitsItself(op))
           continue;

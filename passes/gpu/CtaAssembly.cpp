@@ -115,6 +115,8 @@ std::pair<Value, Value> mk::lookAgain(GpuBuilder &b, Operation *op) {
     return b.create<arith::CmpIOp>(predicate, x, y);
   };
   Value zero = b.integer(0, 64), limit = loadWord(b, context, "stall_ns"), now = clock(b);
+  if (cast<mk_cta::LookAgainOp>(op).getPatient())
+    limit = b.create<arith::AddIOp>(limit, limit);
   Value since = b.select(b.equal(begin, zero), now, begin);
   Value late = compare(arith::CmpIPredicate::ugt, b.create<arith::SubIOp>(now, since), limit);
   late = b.both(late, compare(arith::CmpIPredicate::ne, limit, zero));

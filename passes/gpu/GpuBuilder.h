@@ -97,6 +97,7 @@ struct GpuBuilder : CodeBuilder {
   Value inverseRoot(Value x) { return special("llvm.nvvm.rsqrt.approx.f", x); }
   Value silu(Value x);
   Value ratio(Value a, Value b) { return fmul(a, inverse(b)); }
+  Value keepNan(Value, Value result) { return result; } // nor does it lose what is no number
   /// Quotient and remainder of two indices below 2^32, which a GPU divides faster.
   std::pair<Value, Value> divide32(Value a, Value b);
   Value addI32(Value a, Value b) { return createOrFold<arith::AddIOp>(a, b); }

@@ -1,16 +1,29 @@
 // Part of mk, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "passes/gpu/GpuEmitter.h"
+#include "passes/gpu/ChosenExperts.h"
 
 using namespace mlir;
 using namespace mlir::mk;
 
 SharedLayout::SharedLayout(mk_task::ProgramOp program, TargetAttr target) {
-  int64_t most = 0;
-  for (auto kind : program.getOps<mk_task::KindOp>())
+  int64_t most = 0, ofLoader = 0, ofConsumers = 0;
+  for (auto kind : program.getOps<mk_task::KindOp>()) {
     most = std::max(most, GpuEmitter::scratchBytes(kind));
+    if (kind.getKindClass() == mk_task::KindClass::experts) {
+      ofLoader = std::max(ofLoader, ChosenExperts::listBytes(kind, /*ofLoader=*/true));
+      ofConsumers = std::max(ofConsumers, ChosenExperts::listBytes(kind, /*ofLoader=*/false));
+    }
+  }
+  consumerList = loaderList + ofLoader;
+  scratch = consumerList + ofConsumers;
   ring = llvm::alignTo(scratch + most, 128);
   stages = std::min<int64_t>((target.getShared() - ring) / kSlotBytes, kMaxStages);
+}
+
+Value SharedLayout::routeNumber(GpuBuilder &b, Value context, Value step, Value number) {
+  Value perStep = b.create<mk_cta::ContextWordOp>(context, "instructions");
+  return b.wideAdd(b.wideMul(step, perStep), number);
 }
 
 GpuEmitter::GpuEmitter(GpuBuilder &b, mk_task::ProgramOp program, mk_task::KindOp kind,
@@ -204,7 +217,7 @@ FailureOr<RingPlace> GpuEmitter::emit() {
   case mk_task::KindClass::serial:
     return emitSerial();
   case mk_task::KindClass::experts:
-    llvm_unreachable("refused by mk-lower-gpu-kinds");
+    return emitExperts();
   }
   return failure();
 }

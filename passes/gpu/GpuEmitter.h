@@ -37,7 +37,7 @@ struct FragmentPlace {
 /// them.
 inline bool hasKernelOfFew(OptionsAttr options) { return options.getMaxTokens() > kGroupRows; }
 /// Whether the body of a kind is another one for few tokens.
-inline bool dependsOnRows(mk_task::KindOp kind) { return isa<LinearOp>(kind.getAnchor()); }
+inline bool dependsOnRows(mk_task::KindOp kind) { return kind.getStreamed() != nullptr; }
 /// The function of a kind's body for steps of at most `most` tokens.
 std::string getBodyName(mk_task::KindOp kind, int64_t most);
 
@@ -161,7 +161,8 @@ private:
   void storeCache(KvAppendOp op, Value row, bool second);
   Value pageOf(KvAppendOp op, Value row);
   bool dependsOnSums(Value value);
-  void loadEarly(LinearOp linear, Value row, Value unit, Value inGroup, Value second, Value active);
+  void loadEarly(Operation *product, Value row, Value unit, Value inGroup, Value second,
+                 Value active);
   /// What `loadEarly` has for this segment: by value or operation. Empty: nothing.
   SmallVector<Value> earlyOf(const void *key);
   FailureOr<RingPlace> emitColumns();
@@ -190,6 +191,22 @@ private:
   FailureOr<RingPlace> emitLinear();
   RingPlace emitLinear(LinearOp linear, int64_t groups);
   LogicalResult checkLinear(LinearOp linear);
+
+  // GpuExperts.cpp
+  FailureOr<RingPlace> emitExperts();
+  LogicalResult checkExperts();
+  struct ExpertTask;
+  RingPlace emitMoeLinear(ExpertTask &task);
+  RingPlace emitMoeCombine(ExpertTask &task);
+  SmallVector<Value> expertRows(ExpertTask &task, Value chunk, ArrayRef<Value> rows,
+                                ArrayRef<Value> columns);
+  void atRank(Value rank, function_ref<void()> body);
+  void storeSums(ExpertTask &task, Value buffer, Value row, Value unit, Value inBatch,
+                 Value active);
+
+  // GpuRoute.cpp
+  static int64_t routeBytes(TopkRouteOp op);
+  void emitTopkRoute(TopkRouteOp op);
 
   // GpuArgmax.cpp
   void keepBest(ArgmaxPartialOp op, Value row, Value unit, Value quarter, Value active,

@@ -20,8 +20,10 @@ static constexpr int64_t kSumBytes =
 static constexpr int64_t kSquareBytes = kConsumerWarps * kMaxRows * 4;
 
 int64_t GpuEmitter::scratchBytes(mk_task::KindOp kind) {
-  if (isa<LinearOp>(kind.getAnchor()))
+  if (kind.getStreamed())
     return kSumBytes + kSquareBytes + 2 * 64 * 8;
+  if (auto route = dyn_cast<TopkRouteOp>(kind.getAnchor()))
+    return routeBytes(route);
   if (auto attend = dyn_cast<AttendOp>(kind.getAnchor())) {
     CacheType cache = attend.getCache().getType();
     int64_t headDim = cache.getHeadDim(),

@@ -25,8 +25,10 @@ Value GpuEmitter::pull(Value value, Value row, Column column) {
     if (auto columns = held.find(value); columns != held.end())
       return columns->second[column + origin(value) == groups.b];
     auto argument = cast<BlockArgument>(value);
-    if (auto linear = dyn_cast<LinearOp>(argument.getOwner()->getParentOp())) {
-      if (argument.getParentRegion() == &linear.getPrologue())
+    Operation *product = argument.getOwner()->getParentOp();
+    if (isa<LinearOp, MoeLinearOp, MoeCombineOp>(product)) {
+      if (auto linear = dyn_cast<LinearOp>(product);
+          linear && argument.getParentRegion() == &linear.getPrologue())
         return pull(linear.getInput(), row, column);
       assert((column == groups.a || column == groups.b) && "accumulator outside its unit");
       int64_t half = column == groups.a ? 0 : 1;
@@ -41,6 +43,12 @@ Value GpuEmitter::pull(Value value, Value row, Column column) {
           })
           .Case([&](SelectRowsOp select) {
             return pull(select.getInput(), readIndex(select.getRows(), row), column);
+          })
+          .Case([&](GateRowsOp gate) {
+            Value number = load(memoryOf(gate.getGate()), row, b.index(0));
+            Value power = b.wholeExp(b.create<arith::NegFOp>(number));
+            Value factor = b.inverse(b.fadd(b.constant(f32(), 1.0), power));
+            return b.fmul(pull(gate.getInput(), row, column), factor);
           })
           .Case([&](HeadNormOp norm) { return pullHeadNorm(norm, row, column); })
           .Case([&](RopeOp rope) { return pullRope(rope, row, column); })

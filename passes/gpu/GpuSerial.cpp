@@ -304,6 +304,7 @@ FailureOr<RingPlace> GpuEmitter::emitSerial() {
       .Case([&](ArgmaxReduceOp op) { return emitArgmaxReduce(op), frame.ring; })
       .Case([&](SampleOp op) { return emitSample(op), frame.ring; })
       .Case([&](AdvanceOp op) { return emitAdvance(op), frame.ring; })
+      .Case([&](TopkRouteOp op) { return emitTopkRoute(op), frame.ring; })
       .Case([&](FinishOp) { return emitFinish(), frame.ring; })
       .Default([&](Operation *op) { return refuse(op, "has no serial body"); });
 }

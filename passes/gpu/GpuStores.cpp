@@ -59,7 +59,8 @@ void GpuEmitter::forSegments(Value unit, Value inGroup, function_ref<void()> bod
 
 int64_t GpuEmitter::origin(Value value) {
   Operation *anchor = kind.getAnchor();
-  return isa<LinearOp, RowwiseOp>(anchor) ? getAccumulatorColumn(anchor, value).value_or(0) : 0;
+  bool has = isa<LinearOp, MoeLinearOp, MoeCombineOp, RowwiseOp>(anchor);
+  return has ? getAccumulatorColumn(anchor, value).value_or(0) : 0;
 }
 
 bool GpuEmitter::covers(Value value) {
@@ -119,11 +120,13 @@ static bool meetsPartner(Operation *anchor, Value value) {
 
 /// Loads what the epilogue of this thread's column needs beside the sums, so that it arrives while
 /// the tiles are multiplied: rows that are added, angles, pages.
-void GpuEmitter::loadEarly(LinearOp linear, Value row, Value unit, Value inGroup, Value second,
+void GpuEmitter::loadEarly(Operation *product, Value row, Value unit, Value inGroup, Value second,
                            Value active) {
   early.clear();
-  if (linear.getEpilogue().empty())
+  YieldOp yield = getResultsYield(product);
+  if (!yield)
     return;
+  Block &epilogue = *yield->getBlock();
   eachSegment(unit, inGroup, [&](Value inside) {
     Value wanted = inside ? b.both(active, inside) : active;
     auto keep = [&](const void *key, TypeRange types, function_ref<SmallVector<Value>()> load) {
@@ -135,9 +138,9 @@ void GpuEmitter::loadEarly(LinearOp linear, Value row, Value unit, Value inGroup
       });
     };
     Value own = b.select(second, at(groups.b), at(groups.a));
-    for (Operation &op : linear.getEpilogue().front()) {
-      if (isElementwise(&op) && covers(op.getResult(0)) && !meetsPartner(linear, op.getResult(0)) &&
-          !pairsColumns(linear, &op)) {
+    for (Operation &op : epilogue) {
+      if (isElementwise(&op) && covers(op.getResult(0)) &&
+          !meetsPartner(product, op.getResult(0)) && !pairsColumns(product, &op)) {
         for (Value operand : op.getOperands())
           if (!dependsOnSums(operand) &&
               !early.count({groups.segment, operand.getAsOpaquePointer()})) {
@@ -158,7 +161,7 @@ void GpuEmitter::loadEarly(LinearOp linear, Value row, Value unit, Value inGroup
       } else if (auto rope = dyn_cast<RopeOp>(op);
                  rope && covers(rope.getResult()) &&
                  isRotated(rope, groups.segment, origin(rope.getInput()))) {
-        for (Operation &other : linear.getEpilogue().front())
+        for (Operation &other : epilogue)
           if (auto same = dyn_cast<RopeOp>(other);
               same && same != rope && same.getPositions() == rope.getPositions() &&
               same.getFrequencies() == rope.getFrequencies() &&
@@ -181,8 +184,7 @@ void GpuEmitter::loadEarly(LinearOp linear, Value row, Value unit, Value inGroup
 }
 
 bool GpuEmitter::dependsOnSums(Value value) {
-  auto linear = dyn_cast<LinearOp>(kind.getAnchor());
-  return linear && getAccumulatorColumn(linear, value).has_value();
+  return kind.getStreamed() && getAccumulatorColumn(kind.getAnchor(), value).has_value();
 }
 
 void GpuEmitter::storeCache(KvAppendOp op, Value row, bool second) {
@@ -229,7 +231,7 @@ void GpuEmitter::storeHalf(Value row, bool isSecond) {
     Value valid = isSecond ? groups.validB : groups.validA;
     if (clearing && !(output.memory && output.memory->flagged))
       continue;
-    if (isa_and_nonnull<LinearOp, RowwiseOp>(value.getDefiningOp()))
+    if (isa_and_nonnull<LinearOp, MoeLinearOp, MoeCombineOp, RowwiseOp>(value.getDefiningOp()))
       value = getYielded(cast<OpResult>(value));
     if (!value) { // a plain product
       if (clearing) {
@@ -269,8 +271,9 @@ FailureOr<RingPlace> GpuEmitter::emitColumns() {
   Operation *anchor = kind.getAnchor();
   Region &body = isa<RowwiseOp>(anchor) ? cast<RowwiseOp>(anchor).getBody() : kind.getBody();
   for (Operation &op : body.front().without_terminator())
-    if (!isElementwise(&op) && !isa<SliceOp, RopeOp, SelectRowsOp, EmbeddingOp, CombineOp,
-                                    GenericOp, KvAppendOp, HeadNormOp, RmsNormOp, LayerNormOp>(op))
+    if (!isElementwise(&op) &&
+        !isa<SliceOp, RopeOp, SelectRowsOp, EmbeddingOp, CombineOp, GenericOp, GateRowsOp,
+             KvAppendOp, HeadNormOp, RmsNormOp, LayerNormOp>(op))
       return refuse(&op, "has no body of its own: it is expected before or after a product");
   if (hasHeads())
     return emitHeads();

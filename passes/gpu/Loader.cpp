@@ -50,13 +50,18 @@ void Loader::emit() {
             }));
         Value kind = TableWalk{b, context, watch.worker}.field(instruction, "kind");
         for (auto [i, op] : llvm::enumerate(kindsOf(program, table))) {
-          if (!isa<AttendOp>(op.getAnchor()))
+          bool ofCache = isa<AttendOp>(op.getAnchor());
+          if (!ofCache && op.getKindClass() != mk_task::KindClass::experts)
             continue;
           Value here = b.both(b.equal(kind, b.index(i)), state.alive);
           SmallVector<Value> values = state.values();
           state = State::of(b.choose(
               ValueRange(values).getTypes(), here,
-              [&, op = op] { return streamCache(op, instruction, step, state).values(); },
+              [&, op = op] {
+                return (ofCache ? streamCache(op, instruction, step, state)
+                                : streamExperts(op, instruction, step, state))
+                    .values();
+              },
               [&] { return values; }));
         }
         return state.values();

@@ -8,6 +8,8 @@
 
 namespace mlir::mk {
 
+class ChosenExperts;
+
 /// The code of the loader warp: it issues the copies in the order in which the consumers use them,
 /// step after step, and runs ahead of the events by what the ring holds. Weights wait for nothing
 /// but a slot; keys and values also for the step, which says whose they are.
@@ -27,6 +29,9 @@ private:
     static State of(ValueRange values);
   };
   State fillWeights(Value offset, Value bytes, State state);
+  // LoaderExperts.cpp
+  State streamExperts(mk_task::KindOp kind, Value instruction, Value step, State state);
+  State streamTiles(ChosenExperts &experts, Value instruction, State state);
   State streamCache(mk_task::KindOp kind, Value instruction, Value step, State state);
   State fillBlock(AttendItems &items, Value number, Value block, Value first, Value count,
                   Value row, State state);

@@ -50,7 +50,7 @@ struct LowerGpuKinds : mk::impl::LowerGpuKindsBase<LowerGpuKinds> {
                               << target->getShared();
         return signalPassFailure();
       }
-      if (failed(refuseExperts(program)) || failed(refuseConditions(program)))
+      if (failed(refuseConditions(program)))
         return signalPassFailure();
       for (auto kind : program.getOps<mk_task::KindOp>()) {
         if (failed(lower(program, kind, layout, options->getMaxTokens())))
@@ -61,17 +61,6 @@ struct LowerGpuKinds : mk::impl::LowerGpuKindsBase<LowerGpuKinds> {
       }
       program.setScratch(layout.bytes());
     }
-  }
-
-  /// Before anything else, so that the error is about what cannot be done and not about its
-  /// surroundings.
-  LogicalResult refuseExperts(mk_task::ProgramOp program) {
-    for (auto kind : program.getOps<mk_task::KindOp>())
-      if (Operation *op = kind.getAnchor(); isa<TopkRouteOp, MoeLinearOp, MoeCombineOp>(op))
-        return op->emitOpError() << "has no code for a gpu: compile mixtures of experts for a cpu"
-                                 << (getModulePath(op).empty() ? "" : " (at ") << getModulePath(op)
-                                 << (getModulePath(op).empty() ? "" : ")");
-    return success();
   }
 
   /// The loader would bring what a task passes over.

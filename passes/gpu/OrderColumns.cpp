@@ -23,11 +23,13 @@ Use useOf(BlockArgument argument) {
     Operation *user = use.getOwner();
     auto linear = dyn_cast<LinearOp>(user);
     auto combine = dyn_cast<CombineOp>(user); // of a head it reads one sink
-    bool before = combine && use.get() == combine.getSinks() ? false
-                  : linear                                   ? linear.getInput() == argument
-                                                             : isa<LinearOp>(user->getParentOp()) &&
-                                 user->getParentRegion() ==
-                                     &cast<LinearOp>(user->getParentOp()).getPrologue();
+    bool before =
+        combine && use.get() == combine.getSinks() ? false
+        : linear                                   ? linear.getInput() == argument
+        : isa<MoeLinearOp, MoeCombineOp>(user)
+            ? use.getOperandNumber() == 0
+            : isa<LinearOp>(user->getParentOp()) &&
+                  user->getParentRegion() == &cast<LinearOp>(user->getParentOp()).getPrologue();
     result = std::max(result, before ? Use::fragments : Use::columns);
   }
   return result;

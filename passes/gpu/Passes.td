@@ -109,7 +109,8 @@ def LowerGpuKinds : Pass<"mk-lower-gpu-kinds", "::mlir::ModuleOp"> {
     Writes one `func.func @<kind>(context, instruction, number, worker, step, tokens, rows, ring)` per `mk_task.kind`, beside the
     program; the function gives the ring's next place. A `tiles` kind becomes: fragments of the rows, loaded
     once from memory to registers; for every two tiles in the ring tensor core products; sums added across the warps in
-    fixed order; the epilogue, a column a thread. If a step may have more than eight tokens, a `tiles` kind also gets a
+    fixed order; the epilogue, a column a thread. An `experts` kind reads its route first, and then is that for each expert
+    which a token of the step has chosen. If a step may have more than eight tokens, either also gets a
     function `@<kind>.8` for steps that do not. Also sets the program's `scratch`, here all of the shared memory.
 
     **Requires** `mk-tile`, `mk-order-columns`, and `mk.target` of a GPU and `mk.options` on the module.
@@ -159,8 +160,9 @@ def BuildKernel : Pass<"mk-build-kernel", "::mlir::ModuleOp"> {
     Adds the kernel `@mk_main(!mk_cta.context)`. Its consumer warps run the table as `mk-build-main` has it on the
     CPU: for every step, for every instruction, the waits, the function of its kind, its signal. Its loader warp
     walks the same table, but copies what the instructions read into the ring: tiles of weights, for which it waits for
-    nothing but slots, so it runs ahead of the consumers over operators, layers and tokens, and blocks of the cache, for
-    which it waits until the consumers have told of the step. One launch is one generation. If a step may have more than
+    nothing but slots, so it runs ahead of the consumers over operators, layers and tokens, blocks of the cache, for
+    which it waits until the consumers have told of the step, and tiles of experts, for which it waits for the words of
+    the route that say which experts these are. One launch is one generation. If a step may have more than
     eight tokens, a second kernel `@mk_main_8` is for launches whose steps do not: with the functions `@<kind>.8`.
 
     **Requires** `mk-build-table` and `mk-lower-gpu-kinds`. **Ensures** that the program is code: the
@@ -235,7 +237,8 @@ def VerifyRing : Pass<"mk-verify-ring", "::mlir::ModuleOp"> {
 
     The table is taken by the instructions that differ in kind and number of units. Where their units begin and where their
     weights lie is a symbol, so these may be anything. An instruction of attention is taken as it is, and contexts are a
-    choice: those that end before, at and behind the borders of pages, ranges and windows. What a use depends on must be a
+    choice: those that end before, at and behind the borders of pages, ranges and windows. So are the experts that a step
+    has chosen: each half has their list in shared memory, made by the same code of the same words. What a use depends on must be a
     number: a kernel in which it depends on data is refused.
 
     **Requires** `mk-build-kernel{keep=true}`. **Ensures** that the `mk_task.program` and every `ring_holds` are gone.

@@ -33,19 +33,25 @@ struct SharedLayout {
   }
   /// Sizes of this step and of the one before, by copy of the flagged buffers, int32 [2][4].
   static constexpr int64_t kSizes = kHeader + 256;
+  /// The route that the loader has read last: see GpuExperts.cpp.
+  static constexpr int64_t kRouted = kSizes + 32;
   enum Size { tokens, rows, lastPosition, sizes };
   /// The first pages of each token's slot, int32 [16][kPages], as many as fit between the barriers
   /// of kMaxStages slots and the flags; a longer sequence has others too.
   static constexpr int64_t kMaxStages = 16, kPageRows = kMaxStages * 16, kPages = 11;
   static_assert(kPageRows + kMaxRows * kPages * 4 <= kQuit);
-  int64_t scratch = kSizes + 64; // first byte
-  int64_t ring;                  // first byte
+  /// The experts of an instruction, for either half of the CTA: see ChosenExperts.h.
+  int64_t loaderList = kSizes + 64, consumerList; // first bytes
+  int64_t scratch;                                // first byte
+  int64_t ring;                                   // first byte
   int64_t stages;
   static Value flag(GpuBuilder &b, int64_t place) { return b.shared(place, {1}, b.getI32Type()); }
   static Value header(GpuBuilder &b) { return b.shared(kHeader, {4, kMaxRows}, b.getI32Type()); }
   static Value sizeTable(GpuBuilder &b) {
     return b.shared(kSizes, {2, Size::sizes + 1}, b.getI32Type());
   }
+  /// What stands for the route of an instruction: it grows from one to the next.
+  static Value routeNumber(GpuBuilder &b, Value context, Value step, Value number);
   static Value pageRows(GpuBuilder &b) {
     return b.shared(kPageRows, {kMaxRows, kPages}, b.getI32Type());
   }

@@ -111,3 +111,28 @@ void TileProducts::store(Value first, Value memory, Value buffer, ArrayRef<Value
             {buffer, b.add(first, unit), warp, b.add(g, group * kGroupRows), b.rem(t, 2)});
   }
 }
+
+SmallVector<Value> TileProducts::addWeighted(ArrayRef<Value> totals, ArrayRef<Value> sums,
+                                             ArrayRef<Value> weights, ArrayRef<Value> exist) {
+  Value ofFirst = b.less(t, b.index(2));
+  SmallVector<Value> result;
+  for (size_t n = 0; n < totals.size(); ++n) {
+    size_t group = n / 2 % rowGroups;
+    auto pick = [&](Value c) {
+      return b.select(ofFirst, b.element(c, n % 2), b.element(c, n % 2 + 2));
+    };
+    Value sum = b.fadd(pick(sums[n / 2 * 2]), pick(sums[n / 2 * 2 + 1]));
+    result.push_back(b.select(exist[group], b.fma(weights[group], sum, totals[n]), totals[n]));
+  }
+  return result;
+}
+
+void TileProducts::storeTotals(Value memory, Value buffer, ArrayRef<Value> totals) {
+  auto take = [&](Value total) { return b.fadd(total, b.shuffleXor(total, 2)); };
+  for (size_t n = 0; n < totals.size(); n += 2) {
+    int64_t unit = n / 2 / rowGroups, group = n / 2 % rowGroups;
+    Value low = take(totals[n]), high = take(totals[n + 1]);
+    b.write(b.pack({low, high}), memory,
+            {buffer, b.index(unit), warp, b.add(g, group * kGroupRows), b.rem(t, 2)});
+  }
+}

@@ -43,6 +43,11 @@ public:
                      MutableArrayRef<Value> sums);
   /// Writes sums of the warp to shared memory, [buffer][unit][warp][row][pair of weight rows].
   void store(Value first, Value memory, Value buffer, ArrayRef<Value> sums);
+  /// Adds sums to totals, [unit][row group][pair of weight rows] of float32, with the weights of
+  /// this thread's rows, where `exist`; and stores totals as `store` does sums.
+  SmallVector<Value> addWeighted(ArrayRef<Value> totals, ArrayRef<Value> sums,
+                                 ArrayRef<Value> weights, ArrayRef<Value> exist);
+  void storeTotals(Value memory, Value buffer, ArrayRef<Value> totals);
 
 private:
   SmallVector<Value> load(Value slot, int64_t byte16);

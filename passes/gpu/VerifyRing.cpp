@@ -19,6 +19,7 @@ namespace {
 struct Step {
   int64_t tokens, rows;
   SmallVector<int64_t> positions; // of each token, in a slot of its own
+  SmallVector<int64_t> experts;   // that its tokens choose, of every route
 };
 
 class Verifier {
@@ -33,6 +34,7 @@ public:
 private:
   void takeInstructions();
   SmallVector<Step> steps();
+  SmallVector<int64_t> someExperts(int64_t count);
   void take(const Step &step);
   FailureOr<RingTrace> trace(const RingInputs &what, int64_t thread);
   LogicalResult verify(const Step &step);
@@ -51,6 +53,7 @@ private:
   SharedLayout layout;
   std::vector<int32_t> words;
   RingInputs inputs, ofCache; // all instructions, and those of attention
+  int64_t fewestExperts = 0;  // of a kind
 };
 } // namespace
 
@@ -93,6 +96,10 @@ void Verifier::takeInstructions() {
     if (kind < 0 || kind >= int32_t(kinds.size()))
       continue;
     bool anywhere = kinds[kind].getKindClass() != mk_task::KindClass::attend;
+    if (kinds[kind].getKindClass() == mk_task::KindClass::experts) {
+      int64_t experts = kinds[kind].getMatrices();
+      fewestExperts = fewestExperts ? std::min(fewestExperts, experts) : experts;
+    }
     if (!seen.insert({kind, anywhere ? 0 : begin, anywhere ? end - begin : end}).second)
       continue;
     inputs.instructions.push_back({row, anywhere});
@@ -101,8 +108,17 @@ void Verifier::takeInstructions() {
   }
 }
 
-/// Every number of tokens, with contexts of up to two ranges; then one token with contexts of all
-/// sorts, and no rows.
+/// So many, from the first to the last.
+SmallVector<int64_t> Verifier::someExperts(int64_t count) {
+  SmallVector<int64_t> result;
+  for (int64_t i = 0; i < std::min(count, fewestExperts); ++i)
+    result.push_back(
+        count < fewestExperts ? i * (fewestExperts - 1) / std::max<int64_t>(1, count - 1) : i);
+  return result;
+}
+
+/// Every number of tokens, with contexts of up to two ranges and as many experts; then one token
+/// with contexts of all sorts, no and all experts, and no rows.
 SmallVector<Step> Verifier::steps() {
   SmallVector<int64_t> sorts, few;
   SmallVector<int64_t> borders = {0, options.getPage(), options.getSplit(), 2 * options.getSplit(),
@@ -121,14 +137,17 @@ SmallVector<Step> Verifier::steps() {
       }
   SmallVector<Step> result;
   for (int64_t tokens = 1; tokens <= most; ++tokens) {
-    Step step{tokens, std::min(tokens, options.getMaxRows()), {}};
+    Step step{tokens, std::min(tokens, options.getMaxRows()), {}, someExperts(tokens)};
     for (int64_t t = 0; t < tokens; ++t)
       step.positions.push_back(few[(t + tokens) % few.size()]);
     result.push_back(step);
   }
   for (int64_t position : sorts)
-    result.push_back({1, 1, {position}});
-  result.push_back({1, 0, {0}});
+    result.push_back({1, 1, {position}, someExperts(2)});
+  if (fewestExperts)
+    for (int64_t count : {int64_t(0), fewestExperts})
+      result.push_back({1, 1, {0}, someExperts(count)});
+  result.push_back({1, 0, {0}, {}});
   return result;
 }
 
@@ -155,6 +174,13 @@ void Verifier::take(const Step &step) {
     tell(SharedLayout::tokens, step.tokens);
     tell(SharedLayout::rows, step.rows);
     tell(SharedLayout::lastPosition, *llvm::max_element(step.positions));
+  }
+  for (int64_t list : {layout.loaderList, layout.consumerList}) {
+    if (!fewestExperts)
+      break;
+    inputs.sharedWords[list] = step.experts.size();
+    for (auto [i, expert] : llvm::enumerate(step.experts))
+      inputs.sharedWords[list + 4 * (int64_t(i) + 1)] = expert;
   }
   ofCache.steps = inputs.steps;
   ofCache.request = inputs.request;

@@ -39,9 +39,11 @@ struct FlagBuffers : impl::FlagBuffersBase<FlagBuffers> {
       for (auto name : family.getOutputs().getAsRange<FlatSymbolRefAttr>())
         uses[symbols.lookup(name.getValue())].writers.push_back(family);
     }
-    // Threads of a serial kind go over all of their rows with loads of their own.
+    // Threads of a serial kind go over all of their rows with loads of their own, but for a router:
+    // who waits for a route does so in every layer.
     auto looks = [&](FamilyOp family) {
-      return symbols.lookup<KindOp>(family.getKind()).getKindClass() != KindClass::serial;
+      auto kind = symbols.lookup<KindOp>(family.getKind());
+      return kind.getKindClass() != KindClass::serial || isa<TopkRouteOp>(kind.getAnchor());
     };
     for (auto &[op, of] : uses) {
       auto buffer = dyn_cast<BufferOp>(op);

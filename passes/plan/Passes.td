@@ -108,8 +108,8 @@ def FlagBuffers : Pass<"mk-flag-buffers", "::mlir::ModuleOp"> {
     A release waits until the memory has taken all that the CTA wrote, and that stands in line behind the bytes
     that the loader has on their way; with the acquire it costs about as much as a small operator. Words that
     say themselves whether they have been written need neither (see `mk_task.buffer`). A buffer gets such words
-    if one family of tiles, columns or attention writes it and such families alone read it, and if its rows
-    are short enough to be cleared in every step. For a CPU the pass does nothing.
+    if one family of tiles, experts, columns or attention, or a router, writes it and such families alone read it, and if
+    its rows are short enough to be cleared in every step. For a CPU the pass does nothing.
 
     **Requires** `mk-form-tasks` and `mk.target`. **Ensures** `flagged` on these buffers; values are unchanged.
 

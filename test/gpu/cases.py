@@ -22,16 +22,18 @@ CHUNKS = (1, 1, 3, 7, TOKENS)
 
 @dataclass(frozen=True)
 class Case:
-    """A model of Hugging Face by its type and configuration, options of `mk.compile_module`, tokens of each slot."""
+    """A model of Hugging Face by its type and configuration, options of `mk.compile_module`, tokens of each slot.
+    `strays`: see `Reference`."""
 
     fields: Mapping[str, Any]
     type: str = "llama"
     options: Mapping[str, Any] = field(default_factory=dict)
     lengths: Mapping[int, int] = field(default_factory=lambda: LENGTHS)
+    strays: float = 0.0
 
     def config(self) -> dict[str, Any]:
         """The config.json of a Hugging Face folder."""
-        other = {"gpt2": "GPT2LMHeadModel"}
+        other = {"gpt2": "GPT2LMHeadModel", "qwen3_moe": "Qwen3MoeForCausalLM"}
         named = other.get(self.type, f"{self.type.capitalize()}ForCausalLM")
         common = {  # what has other defaults in other versions of transformers
             "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0},
@@ -46,7 +48,8 @@ class Case:
 
 def _case(
     hidden: int, heads: int, kv_heads: int, head: int, inner: int, vocabulary: int, layers: int = 2, *,
-    type: str = "llama", options: Mapping[str, Any], lengths: Mapping[int, int] = LENGTHS, **fields: Any,
+    type: str = "llama", options: Mapping[str, Any], lengths: Mapping[int, int] = LENGTHS, strays: float = 0.0,
+    **fields: Any,
 ) -> Case:  # fmt: skip
     sizes = {
         "hidden_size": hidden,
@@ -57,7 +60,7 @@ def _case(
         "vocab_size": vocabulary,
         "num_hidden_layers": layers,
     }
-    return Case({**sizes, **fields}, type, options, lengths)
+    return Case({**sizes, **fields}, type, options, lengths, strays)
 
 
 _SIZES = {"max_sequences": 6, "max_length": 384}
@@ -90,6 +93,19 @@ ARCHITECTURES = {
     ),
     "apertus, an activation written out": _case(
         128, 4, 2, 32, 192, 480, type="apertus", tie_word_embeddings=False, options=_SIZES
+    ),
+    "mixtral, 2 of 8 experts": _case(
+        128, 4, 2, 32, 192, 480, type="mixtral", num_local_experts=8, num_experts_per_tok=2, options=_SIZES,
+        strays=0.125,
+    ),
+    "qwen3_moe, 5 of 40 experts": _case(
+        128, 4, 2, 64, 192, 480, type="qwen3_moe", num_experts=40, num_experts_per_tok=5, moe_intermediate_size=96,
+        norm_topk_prob=False, decoder_sparse_step=1, mlp_only_layers=[], options=_SIZES, strays=0.125,
+    ),
+    # 2112 columns into experts and 4160 within: rows of two and three chunks.
+    "mixtral, long rows": _case(
+        2112, 4, 2, 64, 4160, 320, 1, type="mixtral", num_local_experts=3, num_experts_per_tok=2,
+        options=_SIZES, lengths={1: 23, 0: 9, 4: 5}, strays=0.125,
     ),
 }  # fmt: skip
 # Wide enough for PyTorch's kernels to be the usual ones.

@@ -122,7 +122,7 @@ def reference_of(case: Case, folder: Path, constants: dict[str, Array]) -> Refer
         module, {**weights, **constants}, case.options["max_sequences"], case.options["max_length"]
     )
     interpreted = np.concatenate([interpreter.step(*step) for step in steps])
-    return Reference(shapes, 0, steps, exact, errors(interpreted, exact))
+    return Reference(shapes, 0, steps, exact, errors(interpreted, exact), case.strays)
 
 
 def answers(model: Any, steps: Sequence[Step]) -> Array:

@@ -24,13 +24,15 @@ MEAN, LARGEST = 1.45, 2.0
 @dataclass(frozen=True)
 class Reference:
     """`shapes` of the weights, made up from `seed`; `steps` of at most 16 tokens; for all tokens of all steps the
-    logits of Hugging Face in float32, float32 [T, vocabulary], and the interpreter's errors in bfloat16, [T]."""
+    logits of Hugging Face in float32, float32 [T, vocabulary], and the interpreter's errors in bfloat16, [T]. `strays`:
+    the share of rows that may be off, since what is rounded away may choose another expert."""
 
     shapes: dict[str, tuple[int, ...]]
     seed: int
     steps: Sequence[Step]
     exact: Array
     rounding: Array
+    strays: float = 0.0
 
     def weights(self) -> dict[str, Array]:
         """float32, by name."""
@@ -41,7 +43,7 @@ class Reference:
         tokens, positions, slots = (np.concatenate(part) for part in zip(*self.steps, strict=True))
         np.savez_compressed(
             path,
-            about=json.dumps({"shapes": self.shapes, "seed": self.seed}),
+            about=json.dumps({"shapes": self.shapes, "seed": self.seed, "strays": self.strays}),
             counts=[len(step[0]) for step in self.steps],
             tokens=tokens,
             positions=positions,
@@ -59,18 +61,23 @@ class Reference:
             parts = [np.split(file[name], ends) for name in ("tokens", "positions", "slots")]
             shapes = {name: tuple(shape) for name, shape in about["shapes"].items()}
             steps = list(zip(*parts, strict=True))
-            return Reference(shapes, about["seed"], steps, file["exact"], file["rounding"])
+            return Reference(
+                shapes, about["seed"], steps, file["exact"], file["rounding"], about.get("strays", 0.0)
+            )
 
     def check(self, found: Array) -> Figures:
         """Raises Failed if the logits of all tokens are further from the exact ones than rounding explains."""
         error = errors(found, self.exact)
+        count = len(error) - int(self.strays * len(error))
+        rows = np.argsort(error)[:count]
+        best, rounding = error[rows], np.sort(self.rounding)[:count]
         figures = {
-            "error": float(error.mean()),
-            "interpreter": float(self.rounding.mean()),
-            "largest": float(error.max()),
-            "interpreter's": float(self.rounding.max()),
+            "error": float(best.mean()),
+            "interpreter": float(rounding.mean()),
+            "largest": float(best.max()),
+            "interpreter's": float(rounding.max()),
         }
-        worst = int(error.argmax())
+        worst = int(rows[-1])
         at = [
             (int(s), int(p))
             for _, positions, slots in self.steps
@@ -78,7 +85,9 @@ class Reference:
         ]
         require(
             bool(
-                error.mean() <= MEAN * self.rounding.mean() and error.max() <= LARGEST * self.rounding.max()
+                best.mean() <= MEAN * rounding.mean()
+                and best.max() <= LARGEST * rounding.max()
+                and np.isfinite(error).all()
             ),
             f"{figures}; the worst at slot {at[worst][0]}, position {at[worst][1]}",
         )

@@ -244,9 +244,12 @@ void gpu_announce(int32_t barrier, int32_t bytes, int32_t lane) { // of a warp, 
   mbarrier(barrier)->bytes += bytes;
   gpu_mbarrier_arrive(barrier);
 }
+int64_t gpu_filled; // bytes of weights that loaders have asked for so far
 void gpu_fill(int32_t barrier, int32_t slot, int64_t source, int32_t bytes, int32_t lane) {
-  if (!lane)
+  if (!lane) {
     gpu_copy(barrier, slot, source, bytes);
+    gpu_filled += bytes;
+  }
   gpu_announce(barrier, bytes, lane);
 }
 /// Of one thread, 16 bytes; and its arrival when all that it has asked for before has landed.

@@ -237,6 +237,10 @@ class GpuMachine:
         major, minor = divmod(int(re.sub(r"\D", "", options.target)), 10)
         self.cuda.attributes |= {"sms": self._shape[0], "shared": shared, "major": major, "minor": minor}
 
+    def filled(self) -> int:
+        """Bytes of weights that bulk copies have brought so far."""
+        return ctypes.c_int64.in_dll(self._library, "gpu_filled").value
+
     def _main(self, name: str, words: list[int]) -> None:
         context = (ctypes.c_uint64 * len(words))(*words)
         kernel = ctypes.cast(self._library[name], ctypes.c_void_p)

@@ -46,6 +46,21 @@ class Attention(nn.Module):
         return result
 
 
+class Values(nn.Module):
+    """Attention of two heads of 8 columns, whose values have others."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(nn.Linear(WIDTH, 2 * columns) for columns in (8, 8, size))
+        self.out = nn.Linear(2 * size, WIDTH)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = (part(x).unflatten(-1, (2, -1)).transpose(-3, -2) for part in self.parts)
+        seen = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        result: Tensor = self.out(seen.transpose(-3, -2).flatten(-2))
+        return result
+
+
 class Wrapped(nn.Module):
     def __init__(self, inner: nn.Module, function: Callable[[nn.Module, Tensor], Tensor]) -> None:
         super().__init__()
@@ -62,6 +77,14 @@ def _add(name: str, function: Callable[..., Tensor], **shapes: tuple[int, ...]) 
 def _norm_with_mean(x: Tensor, w: Tensor) -> Tensor:
     centered = x - x.mean(-1, keepdim=True)
     return centered * torch.rsqrt(centered.pow(2).mean(-1, keepdim=True) + 1e-5) * w
+
+
+def _rotated(x: Tensor) -> Tensor:
+    """Rotary positions, with frequencies that the code makes of numbers."""
+    angles = torch.arange(x.shape[-2])[:, None] * 100 ** (-torch.arange(0, D // 2) / (D // 2))
+    first, second = x.chunk(2, -1)
+    cos, sin = angles.cos(), angles.sin()
+    return torch.cat([first * cos - second * sin, first * sin + second * cos], -1)
 
 
 def _own_attention(x: Tensor) -> Tensor:
@@ -104,6 +127,11 @@ PIECES |= {
     "group norm": lambda: Wrapped(nn.GroupNorm(2, D), lambda m, x: m(x.transpose(-2, -1)).transpose(-2, -1)),
     "positions": lambda: Wrapped(nn.Embedding(64, D), lambda m, x: x + m(torch.arange(x.shape[-2]))),
     "positions from a table": lambda: Apply(lambda x, t: x + t[: x.shape[-2]], t=(64, D)),
+    "gated linear": lambda: nn.Sequential(nn.Linear(D, 2 * D), nn.GLU()),
+    "one slope": nn.PReLU,
+    "rotations": lambda: Apply(_rotated),
+    "narrow values": lambda: Values(4),
+    "wide values": lambda: Values(24),
     "late positions": lambda: Wrapped(
         nn.Embedding(64, D), lambda m, x: x + m(torch.arange(3, x.shape[-2] + 3))
     ),
@@ -147,6 +175,8 @@ for _name, _function in {
     "sine": torch.sin,
     "clamp": lambda x: x.clamp(-0.5, 0.5),
     "softplus": F.softplus,
+    "log sigmoid": F.logsigmoid,
+    "cosines": lambda x: F.normalize(x, dim=-1) @ torch.eye(D),
     "leaky relu": F.leaky_relu,
     "hard swish": F.hardswish,
     "where": lambda x: torch.where(x > 0, x, 0.1 * x),

@@ -118,3 +118,16 @@ def test_configs_that_are_fine_pass() -> None:
     ):
         check_config(getattr(transformers, name + "Config")())
     check_config(broken({}))
+
+
+@pytest.mark.parametrize("size", [32, 1 << 17])
+def test_fields_that_differ_between_layers(size: int) -> None:
+    from transformers import Gemma4TextConfig
+
+    layers = {"num_hidden_layers": 2, "layer_types": ["sliding_attention", "full_attention"]}
+    fields = {**TINY, **layers, "per_layer_config": {1: {"head_dim": size}}}
+    if size > 1 << 16:
+        with pytest.raises(ImportModelError, match=f"head_dim is {size}"):
+            check_config(Gemma4TextConfig(**fields))
+    else:
+        check_config(Gemma4TextConfig(**fields))

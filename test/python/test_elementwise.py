@@ -13,6 +13,7 @@ import pytest
 import torch
 from mk.interpret import Interpreter
 from mk.ir import Module
+from random_modules import Apply
 from torch.nn import functional
 
 Array = np.ndarray[Any, Any]
@@ -94,3 +95,20 @@ def test_extremes_are_finite(name: str) -> None:
         found = engine.step([0], [0], [0])[0, :2]
     wanted = FUNCTIONS[name][0](torch.tensor([-200.0, 200.0]).double()).numpy()
     np.testing.assert_allclose(found, wanted, atol=1e-30)
+
+
+@pytest.mark.parametrize("name", UNARY)
+def test_what_is_no_number_stays_so(name: str) -> None:
+    """Also what PyTorch has for infinities; gelu of them depends on its vectors, so it is left out."""
+    special = [np.nan, 0.5, 1e30, -1e30, *([] if name == "gelu" else [np.inf, -np.inf])]
+    table = np.zeros((32, COLUMNS), np.float32)
+    table[0, : len(special)] = special
+    given = torch.from_numpy(table)
+    wanted = FUNCTIONS[name][0](given).numpy()
+    with np.errstate(invalid="ignore"):
+        meant = Interpreter(Module.parse(module(name)), {"table": table}, 1, 64).step([0], [0], [0])
+    np.testing.assert_allclose(meant[0], wanted[0], rtol=1e-5, atol=1e-6)
+    with mk.compile_module(Apply(FUNCTIONS[name][0]), inputs=(given,), use_cache=False) as f:
+        found = f(table)
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+    assert np.isnan(found[0, 0])

@@ -59,6 +59,8 @@ def test_kernels_are_proved(target: str) -> None:
         {"head_norm": True},
         {"window": 21},
         {"window": 40, "head_dim": 64},
+        {"experts": 5, "inner": 96},
+        {"experts": 37, "chosen": 6, "hidden": 2112, "ratio": 1, "layers": 1},
     ],
 )
 def test_kernels_of_other_shapes_are_proved(changes: dict[str, int]) -> None:
@@ -147,6 +149,32 @@ FAULTS: dict[str, tuple[Callable[[str], str], str]] = {
         "(the consumers take it for|expected)",
     ),
 }
+
+
+# The same for a mixture of experts.
+EXPERTS = replace(SHAPE, experts=5)
+OF_EXPERTS: dict[str, tuple[Callable[[str], str], str]] = {
+    "the loader brings the first expert only": (
+        first(r"(memref.load %\w+)\[%(?!c0)\w+\]( : memref<6xi32, 3>)", r"\1[%c1]\2", LOADER),
+        "the consumers take it for",
+    ),
+    "the loader brings every expert that there is": (
+        first(r"memref.load %\w+\[%c0\] : memref<6xi32, 3>", "arith.constant 5 : i32", LOADER),
+        "the consumers use .* slots only|the consumers take it for|decides on|repeats",
+    ),
+    "the consumers take two units of an expert for four": (
+        first(r"mk_cta.ring_release .* if %\w+ :.*\n", "", begin="func.func private @moe_linear"),
+        "in kind 'moe_linear.*expected to be given back once, found 0",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", OF_EXPERTS)
+def test_experts_that_do_not_agree_are_refused(fault: str) -> None:
+    change, message = OF_EXPERTS[fault]
+    right = kernel(shape=EXPERTS)
+    with pytest.raises(PassError, match=message):
+        prove(change(right))
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -47,7 +47,8 @@ class Trace:
     """What the attention of one export needs to know, and what it finds out.
 
     `positions` and `slots` are the step's inputs (int64 [N]); `paths` maps id(module) to the module path;
-    `found` collects one entry per layer index, in execution order.
+    `found` collects one entry per layer index, in execution order. `longest`: the positions that attention was asked
+    about, 0 if what was found holds for any number.
     """
 
     def __init__(self, paths: dict[int, str]) -> None:
@@ -55,6 +56,11 @@ class Trace:
         self.positions: torch.Tensor | None = None
         self.slots: torch.Tensor | None = None
         self.found: dict[int, AttentionFacts] = {}
+        self.longest = 0
+
+    def path(self, module: Any) -> str:
+        """The path of a module, "" of anything else and of the model itself."""
+        return self.paths.get(id(module), "")
 
 
 _active: Trace | None = None

@@ -11,14 +11,15 @@ import torch
 
 from mk.errors import ImportModelError
 from mk.importer.lengths import Lengths, token_axes
-from mk.importer.masks import probe_limit
 from mk.importer.step import longest_sequence
 
 _aten = torch.ops.aten
-FARTHEST = 1 << 12  # positions; a model that has more is asked about these
+FARTHEST = 1 << 12  # positions; their squares have to fit into memory
 PROBES = (1, 2, 3, 5, 8, 13, 31)  # lengths of sequences
 LARGEST_PROBE = 1 << 24  # scores of all heads
 HIDDEN = -1e4  # no more than this is added to scores that are not to count
+LOUD = 2000.0  # by how much such scores, scaled, may be larger than the others
+SHIFTS = (-1000.0, -100.0, 100.0, 1000.0)  # what is added to all scores, scaled
 
 
 @dataclass
@@ -33,16 +34,9 @@ class WrittenAttention:
     where: str
 
 
-def positions_to_ask(config: Any, where: str) -> int:
-    """How many to ask about, so that a window or another rule of any size that the config names shows."""
-    longest = longest_sequence(config) or FARTHEST
-    if longest <= FARTHEST:
-        return longest
-    if probe_limit(config, FARTHEST) > FARTHEST:
-        raise ImportModelError(
-            f"{where}: its mask may change after more than {FARTHEST} tokens; mk cannot compile it"
-        )
-    return FARTHEST
+def positions_to_ask(config: Any) -> int:
+    """How many to ask about: what comes behind them is not known, and no program of this model may be longer."""
+    return min(longest_sequence(config) or FARTHEST, FARTHEST)
 
 
 @dataclass
@@ -98,6 +92,14 @@ def find_rule(found: WrittenAttention, lengths: Lengths, longest: int) -> Rule:
     def bias(length: int) -> torch.Tensor:
         return (slopes[:, None, None] * torch.arange(length)).float()
 
+    def check(scores: torch.Tensor, hidden: torch.Tensor) -> None:
+        """Refuses what gives these scores other weights than the rule does."""
+        expected = torch.softmax(
+            (scores.double() * scale + bias(scores.shape[-1])).masked_fill(hidden, -torch.inf), -1
+        )
+        if not torch.allclose(ask(scores), expected.float(), rtol=1e-3, atol=1e-5):
+            raise refuse("it does more to its scores than to scale, mask and normalise them")
+
     level = (-bias(last) / scale).expand(shape)
     weights = ask(level)
     visible = weights[0] > 0
@@ -112,9 +114,12 @@ def find_rule(found: WrittenAttention, lengths: Lengths, longest: int) -> Rule:
         hidden = (distance < 0) | (distance >= window)
         for size in (0.1, 3.0, 60.0):
             scores = torch.randn(heads, length, length, generator=generator) * size
-            expected = torch.softmax((scores * scale + bias(length)).masked_fill(hidden, -torch.inf), -1)
-            if not torch.allclose(ask(scores), expected, rtol=1e-3, atol=1e-5):
-                raise refuse("it does more to its scores than to scale, mask and normalise them")
+            check(scores, hidden)
+        # Scores that are not to count must not, however large; what all scores have more than 0 says nothing.
+        scores = torch.randn(heads, length, length, generator=generator)
+        check(scores + hidden * (LOUD / abs(scale)), hidden)
+        for shift in SHIFTS if length <= max(PROBES) else ():
+            check(scores + shift / scale, hidden)
     reach = window if window < last else longest
     if last < longest and not _masks_far(found, lengths, longest, reach, bool(slopes.any())):
         raise refuse("its mask is neither causal nor a sliding window")

@@ -226,7 +226,9 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(
         ("alias", "contiguous", "clone", "detach", "to", "_to_copy", "type_as", "dropout", "silu"), _same
     ),
-    **dict.fromkeys(("gelu", "relu", "softplus", "elu", "leaky_relu", "hardswish", "mish"), _same),
+    **dict.fromkeys(
+        ("gelu", "relu", "softplus", "elu", "leaky_relu", "hardswish", "mish", "log_sigmoid"), _same
+    ),
     **dict.fromkeys(("view", "reshape", "_unsafe_view", "flatten", "unflatten"), _reshape),
     **dict.fromkeys(("transpose", "t"), _transpose),
     "permute": _permute,

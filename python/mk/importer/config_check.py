@@ -32,7 +32,7 @@ def check_config(config: Any) -> None:
     """Raises ImportModelError, naming the field, for one that is out of range or does not divide another."""
     text = config.get_text_config() if hasattr(config, "get_text_config") else config
     for name, (low, high) in _SIZES.items():
-        value = getattr(text, name, None)
+        value = _value(text, name)
         for one in value if isinstance(value, list | tuple) else [value]:
             if isinstance(one, int) and not isinstance(one, bool) and not low <= one <= high:
                 raise _refuse(name, one, f"{low} .. {high}")
@@ -43,13 +43,21 @@ def check_config(config: Any) -> None:
     _check_heads(text)
 
 
+def _value(config: Any, name: str) -> Any:
+    """A field, None if there is none; where layers have values of their own, all of these."""
+    try:
+        return getattr(config, name, None)
+    except Exception:  # that it differs between layers
+        return [getattr(layer, name, None) for layer in config.per_layer_config]
+
+
 def _check_heads(text: Any) -> None:
     hidden, heads, kv_heads = (
-        getattr(text, name, None) for name in ("hidden_size", "num_attention_heads", "num_key_value_heads")
+        _value(text, name) for name in ("hidden_size", "num_attention_heads", "num_key_value_heads")
     )
     if not isinstance(heads, int):
         return
-    if isinstance(hidden, int) and getattr(text, "head_dim", None) is None and hidden % heads:
+    if isinstance(hidden, int) and _value(text, "head_dim") is None and hidden % heads:
         raise ImportModelError(
             f"config: hidden_size is {hidden}; expected a multiple of the {heads} attention heads"
         )

@@ -16,11 +16,10 @@ class Editor:
 
     def __init__(self, program: torch.export.ExportedProgram, node: torch.fx.Node) -> None:
         self._graph, self._node = program.graph, node
-        self._inputs = {one.name: one for one in program.graph.nodes if one.op == "placeholder"}
 
     def input(self, name: str) -> torch.fx.Node:
         """An input of the step."""
-        return self._inputs[name]
+        return next(one for one in self._graph.nodes if one.op == "placeholder" and one.name == name)
 
     def call(self, target: Any, *arguments: Any) -> torch.fx.Node:
         with self._graph.inserting_before(self._node):

@@ -15,6 +15,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from mk.errors import ImportModelError
 from mk.importer.attention import INTERFACE, Trace, register
 from mk.importer.complex_numbers import split_complex_numbers
+from mk.importer.contractions import write_out_contractions
 from mk.importer.control import refuse_graphs
 from mk.importer.experts import use_mk_experts
 from mk.importer.fold import fold_literals
@@ -25,6 +26,8 @@ from mk.importer.operators import replace_operators
 from mk.importer.own_attention import replace_own_attention, write_out_attention
 from mk.importer.placeholders import fill_places
 from mk.importer.positions import place_positions
+from mk.importer.precision import check_precision, parameter_dtypes
+from mk.importer.questions import refuse_squeezes
 from mk.importer.ragged import check_ragged
 from mk.importer.rotations import settle_rotations
 from mk.importer.scatters import join_assignments
@@ -54,6 +57,7 @@ def export_step(model: Any) -> Exported:
     """
     model.eval()
     tied, shapes = _name_parameters(model)
+    own = parameter_dtypes(model)
     _use_mk_interfaces(model)
     variants = settle_rotations(model)
     _widen_buffers(model)
@@ -64,19 +68,22 @@ def export_step(model: Any) -> Exported:
     program, trace = _trace(model, mode, longest)
     refuse_graphs(program)
     program = replace_operators(program)
+    refuse_squeezes(program)  # as in own_module: before they are simplified away
     simplify(program)
+    check_precision(type(model).__name__, program, own)
     join_assignments(program)
     split_complex_numbers(program)
     fill_places(program, _logits(program)[-1])
     write_out_attention(program)
+    write_out_contractions(program)
     lengths = Lengths(program, getattr(text, "pad_token_id", None), longest)
     fold_literals(program, lengths)
     replace_own_attention(program, lengths, trace, text)
     align_heads(program, trace)
     place_positions(program, lengths)
+    vocab_size = check_ragged(program)
     if not trace.found:
         raise ImportModelError(f"{type(model).__name__} has no attention that mk can see a cache for")
-    vocab_size = check_ragged(program)
     return Exported(program, trace, tied, shapes, vocab_size, variants)
 
 

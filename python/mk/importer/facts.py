@@ -11,7 +11,7 @@ import numpy as np
 from mk.errors import ImportModelError
 from mk.importer.export import Exported
 from mk.importer.imported import ModelFacts
-from mk.importer.paths import strip_prefix
+from mk.importer.paths import module_path, strip_prefix
 from mk.importer.rotations import BEYOND
 from mk.importer.step import longest_sequence
 from mk.weights.torch_module import tensor_array
@@ -35,7 +35,7 @@ def model_facts(model: Any, exported: Exported, generation: Any) -> ModelFacts:
     attention = dict(exported.trace.found)
     return ModelFacts(
         vocab_size=exported.vocab_size,
-        max_length=longest_sequence(config) or None,
+        max_length=min(filter(None, (longest_sequence(config), exported.trace.longest)), default=None),
         num_layers=len(attention),
         attention=attention,
         eos_token_ids=_token_ids("eos_token_id", eos, exported.vocab_size),
@@ -54,23 +54,33 @@ def _token_ids(name: str, value: Any, vocab_size: int) -> tuple[int, ...]:
     return tuple(one for one in ids if 0 <= one < vocab_size)
 
 
-def _as_stored(value: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """A copy; integers and booleans as the float32 that holds them exactly, where it does."""
-    if value.dtype.kind in "iub" and (not value.size or np.abs(value.astype(np.float64)).max() <= 1 << 24):
+def _as_stored(where: str, value: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """A copy; integers and booleans as the float32 that holds them exactly.
+
+    Raises ImportModelError for integers that none holds, and for what is not finite.
+    """
+    if value.dtype.kind in "iub":
+        if value.size and np.abs(value.astype(np.float64)).max() > 1 << 24:
+            raise ImportModelError(f"{where} holds an integer beyond 2^24; mk computes in float32")
         return value.astype(np.float32)
+    with np.errstate(over="ignore"):
+        finite = bool(np.isfinite(value.astype(np.float32)).all())
+    if not finite:
+        raise ImportModelError(f"{where} holds a number that is not finite; mk cannot compile it")
     return value.copy()
 
 
 def constant_values(exported: Exported) -> dict[str, np.ndarray[Any, Any]]:
     """The values of all buffers and constant tensors that are arguments of the step, by `mk.name`; see ImportedModel.
 
-    Raises ImportModelError for one that has no value.
+    Raises ImportModelError for one that has no value, or one of which the step reads what float32 does not hold.
     """
     import torch
     from torch._subclasses.fake_tensor import FakeTensor
 
     program = exported.program
     values: dict[str, Any] = {**program.state_dict, **program.constants}
+    readers = {node.name: list(node.users) for node in program.graph.nodes if node.op == "placeholder"}
     result = {}
     for spec in program.graph_signature.input_specs:
         if spec.kind.name in ("BUFFER", "CONSTANT_TENSOR"):
@@ -78,7 +88,15 @@ def constant_values(exported: Exported) -> dict[str, np.ndarray[Any, Any]]:
             value = values.get(spec.target)
             if not isinstance(value, torch.Tensor) or isinstance(value, FakeTensor) or value.is_meta:
                 raise ImportModelError(f"{strip_prefix(spec.target)}: the value of this buffer is not known")
-            result[strip_prefix(spec.target)] = _as_stored(tensor_array(value))
+            name, read = strip_prefix(spec.target), readers.get(spec.arg.name)
+            named = spec.kind.name == "BUFFER"
+            if read:
+                where = (
+                    f"{name}: this buffer" if named else f"{module_path(read[0]) or 'the module'}: a constant"
+                )
+                result[name] = _as_stored(where, tensor_array(value))
+            else:
+                result[name] = tensor_array(value).copy()
     for name, values_by_limit in exported.variants.items():
         for limit, value in values_by_limit.items():
             result[f"{name}{BEYOND}{limit}"] = tensor_array(value).copy()

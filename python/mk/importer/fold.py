@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch.utils._python_dispatch import _disable_current_modes
 
@@ -43,6 +45,39 @@ def fold_literals(program: torch.export.ExportedProgram, lengths: Lengths) -> No
             lengths.learn(made, value)
             node.replace_all_uses_with(made)
     program.graph.eliminate_dead_code()
+
+
+def fold_constants(program: torch.export.ExportedProgram) -> None:
+    """The same for a user's own module, whose graph knows no lengths: what depends on no input, weight or buffer."""
+    values: dict[torch.fx.Node, torch.Tensor] = {}
+    with _disable_current_modes():
+        for node in program.graph.nodes:
+            if _is_literal(node, values):
+                arguments, keywords = torch.fx.node.map_arg((node.args, node.kwargs), values.__getitem__)
+                values[node] = node.target(*arguments, **keywords)
+    wanted = [node for node in values if any(user not in values for user in node.users)]
+    for number, node in enumerate(wanted):
+        value = values[node].clone().contiguous()
+        if value.ndim == 0:
+            _put(node, value.item())
+        else:
+            path = ".".join(part for part in ("model", module_path(node)) if part)
+            node.replace_all_uses_with(add_constant(program, f"{path}.literal_{number}", value))
+    program.graph.eliminate_dead_code()
+
+
+def _is_literal(node: torch.fx.Node, values: Mapping[torch.fx.Node, torch.Tensor]) -> bool:
+    value = node.meta.get("val")
+    return (
+        node.op == "call_function"
+        and isinstance(node.target, torch._ops.OpOverload)
+        and torch.Tag.nondeterministic_seeded not in node.target.tags
+        and not node.target._schema.is_mutable
+        and isinstance(value, torch.Tensor)
+        and all(isinstance(size, int) for size in value.shape)
+        and value.numel() <= LARGEST
+        and all(operand in values for operand in node.all_input_nodes)
+    )
 
 
 def _put(node: torch.fx.Node, number: float | int | bool) -> None:

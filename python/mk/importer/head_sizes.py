@@ -8,23 +8,31 @@ import dataclasses
 
 import torch
 
+from mk.errors import ImportModelError
 from mk.importer.attention import Trace
 from mk.importer.edit import Editor
+from mk.importer.paths import module_path
 
 _aten = torch.ops.aten
 
 
 def align_heads(program: torch.export.ExportedProgram, trace: Trace) -> None:
-    """Gives the heads of all layers the size of the widest; edits the program's graph in place."""
-    widest = max((facts.head_dim for facts in trace.found.values()), default=0)
-    for node in list(program.graph.nodes):
-        if node.target is not torch.ops.mk.attention.default:
-            continue
-        query, keys, values = node.args[:3]
-        assert isinstance(query, torch.fx.Node) and isinstance(keys, torch.fx.Node)
-        assert isinstance(values, torch.fx.Node)
+    """Gives the heads of all layers the size of the widest; edits the program's graph in place.
+
+    Raises ImportModelError, naming the module path, if layers have different numbers of key heads.
+    """
+    calls = [node for node in program.graph.nodes if node.target is torch.ops.mk.attention.default]
+    widest = max((int(one.meta["val"].shape[3]) for node in calls for one in _heads(node)), default=0)
+    counts = [int(_heads(node)[1].meta["val"].shape[1]) for node in calls]
+    for node, count in zip(calls, counts, strict=True):
+        query, keys, values = _heads(node)
         columns = int(values.meta["val"].shape[3])
-        if columns == widest:
+        if count != counts[0]:
+            raise ImportModelError(
+                f"{module_path(node) or 'the model'}: attention has {count} key heads, but the first "
+                f"has {counts[0]}; mk has one number of key heads for all"
+            )
+        if columns == int(keys.meta["val"].shape[3]) == widest:
             continue
         edit = Editor(program, node)
         heads = widen(edit, query, keys, values, widest)
@@ -33,7 +41,16 @@ def align_heads(program: torch.export.ExportedProgram, trace: Trace) -> None:
         program.graph.erase_node(node)
         layer = node.args[5]
         assert isinstance(layer, int)
-        trace.found[layer] = dataclasses.replace(trace.found[layer], head_dim=widest, value_dim=widest)
+        if layer in trace.found:
+            trace.found[layer] = dataclasses.replace(trace.found[layer], head_dim=widest, value_dim=widest)
+
+
+def _heads(node: torch.fx.Node) -> tuple[torch.fx.Node, torch.fx.Node, torch.fx.Node]:
+    """The queries, keys and values of an attention."""
+    query, keys, values = node.args[:3]
+    assert isinstance(query, torch.fx.Node) and isinstance(keys, torch.fx.Node)
+    assert isinstance(values, torch.fx.Node)
+    return query, keys, values
 
 
 def widen(

@@ -23,10 +23,10 @@ def load(source: Any) -> tuple[Any, Weights | None, Any]:
 
     if isinstance(source, PreTrainedModel):
         check_config(source.config)
-        return structure(source), own_weights(source), source.generation_config
+        return structure(source), own_weights(source), getattr(source, "generation_config", None)
     if isinstance(source, PreTrainedConfig):
         model = empty_model(copy.deepcopy(source))
-        return model, None, model.generation_config
+        return model, None, getattr(model, "generation_config", None)
     if isinstance(source, str | Path):
         return _from_path(Path(source))
     raise ImportModelError(
@@ -67,13 +67,13 @@ def structure(model: Any) -> Any:
             torch.empty_like(parameter, device="meta"), requires_grad=False
         )
     duplicate = copy.deepcopy(model, memo)
-    for module in duplicate.modules():
+    for path, module in duplicate.named_modules():
         for name, buffer in module._buffers.items():
             if buffer is not None:
                 if buffer.is_meta:
                     raise ImportModelError(
-                        f"the buffer {name} of {type(module).__name__} has no value; build the model "
-                        "with real buffers, or import its folder"
+                        f"{path}.{name}".lstrip(".")
+                        + ": the buffer has no value; build the model with real buffers, or import its folder"
                     )
                 module._buffers[name] = buffer.detach().cpu()
     return duplicate
@@ -109,7 +109,7 @@ def _from_path(path: Path) -> tuple[Any, Weights | None, Any]:
             f"{path}: the checkpoint is quantized; give the unquantized model or a GGUF file"
         )
     model = empty_model(config)
-    generation = model.generation_config
+    generation = getattr(model, "generation_config", None)
     if (path / "generation_config.json").is_file():
         try:
             generation = GenerationConfig.from_pretrained(str(path), local_files_only=True)

@@ -98,9 +98,8 @@ def mask_rule(
     return MaskRule(mask_function or causal_mask_function, probe_limit(config))
 
 
-def probe_limit(config: Any, most: int | None = None) -> int:
-    """Positions that are asked about: beyond any window or chunk, to see that there is one, and all that the model has,
-    of these at most `most`.
+def probe_limit(config: Any) -> int:
+    """Positions that are asked about: beyond any window or chunk, to see that there is one, and all that the model has.
 
     What begins only behind the last position of the model is as good as nothing.
     """
@@ -109,5 +108,5 @@ def probe_limit(config: Any, most: int | None = None) -> int:
         if isinstance(size, int) and ("window" in name or "chunk" in name):
             sizes.append(2 * size + 8)
         elif isinstance(size, int) and name == "max_position_embeddings":
-            sizes.append(min(size, most or size))
+            sizes.append(size)
     return min(max(sizes), LARGEST_PROBE)

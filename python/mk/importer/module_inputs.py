@@ -15,7 +15,9 @@ from torch.fx.experimental.symbolic_shapes import ShapeEnv
 from torch.utils import _pytree as pytree
 
 from mk.errors import ImportModelError
+from mk.importer.attention import Trace
 from mk.importer.control import branches_in_place, refuse_decision
+from mk.importer.step import failing_module
 
 
 @dataclass
@@ -114,8 +116,10 @@ def result_dtypes(module: torch.nn.Module, inputs: Sequence[Input]) -> list[torc
     except Exception as error:
         if (refusal := refuse_decision(error, module)) is not None:
             raise refusal from error
+        trace = Trace({id(child): name for name, child in module.named_modules()})
         raise ImportModelError(
-            f"{type(module).__name__} does not run on the example inputs: {type(error).__name__}: "
+            f"{failing_module(error, trace) or type(module).__name__}: does not run on the example inputs: "
+            f"{type(error).__name__}: "
             f"{(str(error).strip().splitlines() or [''])[0]}"
         ) from error
     finally:

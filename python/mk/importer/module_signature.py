@@ -13,6 +13,7 @@ import torch
 from mk.errors import ImportModelError
 from mk.importer.module_inputs import Input, bounds
 from mk.importer.paths import module_path
+from mk.importer.questions import Question
 from mk.importer.row_axes import RowAxes, rows_of
 from mk.importer.step import LARGEST_STEP
 from mk.signature import Dim, Port, Signature
@@ -27,7 +28,7 @@ def describe(
     tree: Any,
     symbols: tuple[Any, Any],
     calls: Sequence[Any],
-    asked: Sequence[Any],
+    asked: Sequence[Question],
     together: bool,
 ) -> Signature:
     labels = {
@@ -81,7 +82,7 @@ def _limits(
     label: str,
     inputs: Sequence[Input],
     nodes: Sequence[torch.fx.Node],
-    asked: Sequence[Any],
+    asked: Sequence[Question],
 ) -> Dim:
     """The sizes that the user allows, and for which the module is what was exported."""
     found = program.range_constraints.get(symbol)
@@ -106,13 +107,17 @@ def _limits(
             expr = expr.subs(least, symbol) if least.free_symbols == {symbol} else expr
         if symbol not in expr.free_symbols:
             continue
-        own = any(same in asked for same in (guard.expr, expr, sympy.Not(guard.expr), sympy.Not(expr)))
+        same = (guard.expr, expr, sympy.Not(guard.expr), sympy.Not(expr))
+        own = [question for question in asked if question.condition in same]
         if not own and all(expr.subs(dict.fromkeys(expr.free_symbols, n)) for n in (2, 3, 5, 64)):
             continue  # an operator looks for a size of 1, and means the same there
         if type(expr).__name__ == "Unequality" and set(expr.args) - {symbol} == {_one(expr)}:
             low = max(low, 2)
         elif expr.free_symbols != {symbol} or type(expr).__name__ not in _BOUNDS:
-            raise ImportModelError(f"the module depends on its {label} in a way that mk cannot check: {expr}")
+            where = next((question.where for question in own if question.where), "the module")
+            raise ImportModelError(
+                f"{where}: it depends on its {label} in a way that mk cannot check: {expr}"
+            )
         elif not _is_bound(expr, symbol):
             low, high = _where_true(expr, symbol, _traced(nodes, symbol), low, high)
     if here and all(entry is None for _, entry in here):

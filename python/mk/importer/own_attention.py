@@ -35,10 +35,12 @@ def replace_own_attention(
 
     Raises ImportModelError, naming the module path, for a product over tokens that is no such attention.
     """
+    asked = positions_to_ask(config)
     for node in list(program.graph.nodes):
         found = _find(node, lengths)
         if found is not None:
-            _replace(program, found, trace, find_rule(found, lengths, positions_to_ask(config, found.where)))
+            _replace(program, found, trace, find_rule(found, lengths, asked))
+            trace.longest = asked
             lengths.forget()
     program.graph.eliminate_dead_code()
 
@@ -53,17 +55,21 @@ def write_out_attention(program: torch.export.ExportedProgram) -> None:
 def _write_out(program: torch.export.ExportedProgram, node: torch.fx.Node) -> None:
     names = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal", "scale", "enable_gqa")
     given: dict[str, Any] = dict(zip(names, node.args, strict=False)) | dict(node.kwargs)
-    if given.get("enable_gqa"):
-        raise ImportModelError(
-            f"{module_path(node) or 'the model'}: torch's attention shares its keys between heads"
-        )
     if given.get("dropout_p"):
         raise ImportModelError(
             f"{module_path(node) or 'the model'}: attention dropout is {given['dropout_p']}, it must be 0"
         )
     edit = Editor(program, node)
     size = int(given["query"].meta["val"].shape[-1])
-    keys = edit.call(_aten.transpose.int, given["key"], -1, -2)
+    keys, values = given["key"], given["value"]
+    if (
+        given.get("enable_gqa")
+        and (groups := int(given["query"].meta["val"].shape[-3]) // int(keys.meta["val"].shape[-3])) > 1
+    ):
+        keys, values = (
+            edit.call(_aten.repeat_interleave.self_int, one, groups, -3) for one in (keys, values)
+        )
+    keys = edit.call(_aten.transpose.int, keys, -1, -2)
     scores = edit.call(_aten.matmul.default, given["query"], keys)
     scores = edit.call(
         _aten.mul.Tensor, scores, size**-0.5 if given.get("scale") is None else float(given["scale"])
@@ -79,7 +85,7 @@ def _write_out(program: torch.export.ExportedProgram, node: torch.fx.Node) -> No
     elif mask is not None:
         scores = edit.call(_aten.add.Tensor, scores, mask)
     weights = edit.call(_aten.softmax.int, scores, -1)
-    edit.replace(edit.call(_aten.matmul.default, weights, given["value"]), program)
+    edit.replace(edit.call(_aten.matmul.default, weights, values), program)
     program.graph.erase_node(node)  # torch takes its dropout for a reason to keep it
 
 

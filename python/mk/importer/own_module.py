@@ -4,13 +4,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import sympy
 import torch
 import torch.fx.experimental._config as shape_config
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -21,17 +17,20 @@ from mk.importer import step
 from mk.importer.attention import Trace
 from mk.importer.control import branches_in_place, refuse_decision, refuse_graphs
 from mk.importer.flatten import add_inputs, flatten, put_rows_first
+from mk.importer.fold import fold_constants
+from mk.importer.head_sizes import align_heads
 from mk.importer.module_inputs import Input, example_size, read_inputs, result_dtypes
 from mk.importer.module_signature import describe
 from mk.importer.operators import replace_operators
-from mk.importer.paths import module_path
+from mk.importer.precision import check_precision, parameter_dtypes
 from mk.importer.predicates import ask_all_rows
+from mk.importer.questions import Question, asked_by, noting, refuse_squeezes
 from mk.importer.row_axes import RowAxes
 from mk.importer.sdpa import LAST, check_calls, find_calls, map_calls
 from mk.importer.simplify import simplify
+from mk.importer.thrift import thrift
 from mk.signature import Signature
 
-_INTERNAL = tuple(os.path.join(os.path.dirname(torch.__file__), name) for name in ("_", "fx", "utils"))
 REQUEST = ("tokens", "positions", "slots", "rows")
 
 
@@ -51,26 +50,6 @@ class _Call(torch.nn.Module):
             return self.model(*inputs)
 
 
-@contextlib.contextmanager
-def _questions(asked: list[Any]) -> Iterator[None]:
-    """Notes the comparisons of sizes that Python code makes; torch itself looks for sizes of one on its own account."""
-    answers = {kind: kind.__bool__ for kind in (torch.SymBool, torch.SymInt, torch.SymFloat)}
-
-    def noted(self: Any) -> bool:
-        if not sys._getframe(1).f_code.co_filename.startswith(_INTERNAL):
-            expr = self.node.expr
-            asked.append(expr if isinstance(self, torch.SymBool) else sympy.Ne(expr, 0))
-        return answers[type(self)](self)
-
-    for kind in answers:
-        kind.__bool__ = noted
-    try:
-        yield
-    finally:
-        for kind, answer in answers.items():
-            kind.__bool__ = answer
-
-
 def export_module(
     module: torch.nn.Module, inputs: Any, dynamic: Any
 ) -> tuple[step_export.Exported, Signature]:
@@ -84,21 +63,24 @@ def export_module(
     given = read_inputs(module, inputs, dynamic)
     dtypes = result_dtypes(module, given)
     tied, shapes = step_export._name_parameters(module)
+    own = parameter_dtypes(module)
     step_export._widen_buffers(module)
     trace = Trace({id(child): name for name, child in module.named_modules()})
-    asked: list[Any] = []
-    with _questions(asked):
-        program, tree = _export(module, given, trace)
+    asked: list[Question] = []
+    with noting(asked, trace.path):
+        program, tree = _export(module, given, trace, asked)
     refuse_graphs(program)
     program = replace_operators(program)
     _refuse_writes(type(module).__name__, program)
-    _refuse_squeezes(program)  # before they are simplified away: most change nothing but for a size of one
+    refuse_squeezes(program)  # before they are simplified away: most change nothing but for a size of one
     simplify(program)
+    fold_constants(program)
+    check_precision(type(module).__name__, program, own)
     _compute_results(program)
     together = ask_all_rows(program)
     placeholders = _user_inputs(program)
     calls = find_calls(program)
-    symbols = _row_symbols(type(module).__name__, program, given, placeholders)
+    symbols = _row_symbols(asked_by(asked) or type(module).__name__, program, given, placeholders)
     length = _length(calls, program, symbols)
     batch = next((symbol for symbol in symbols if symbol != length), None)
     axes = RowAxes(program, symbols)
@@ -110,16 +92,17 @@ def export_module(
     named = add_inputs(program, (*REQUEST, LAST), length)
     map_calls(calls, program, named)
     flatten(program, axes, batch, length, placeholders, named["positions"])
-    own = {node.name: port.name for node, port in zip(placeholders, signature.inputs, strict=True)}
-    own[named[LAST].name] = LAST
-    return step_export.Exported(program, trace, tied, shapes, 0, {}, own), signature
+    align_heads(program, trace)
+    names = {node.name: port.name for node, port in zip(placeholders, signature.inputs, strict=True)}
+    names[named[LAST].name] = LAST
+    return step_export.Exported(program, trace, tied, shapes, 0, {}, names), signature
 
 
 # ------------------------------------------------------------------------------------------------------------ export
 
 
 def _export(
-    module: torch.nn.Module, inputs: Sequence[Input], trace: Trace
+    module: torch.nn.Module, inputs: Sequence[Input], trace: Trace, asked: Sequence[Question]
 ) -> tuple[torch.export.ExportedProgram, Any]:
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     shared: dict[str, list[tuple[int, int]]] = {}
@@ -145,7 +128,7 @@ def _export(
         with (
             torch.no_grad(),
             step.quiet(),
-            step._no_stack_traces(),
+            thrift(),
             branches_in_place(module),
             shape_config.patch(backed_size_oblivious=True),  # sizes of 1 are sizes like others
         ):
@@ -158,7 +141,7 @@ def _export(
         if (refusal := refuse_decision(error, module)) is not None:
             raise refusal from error
         reason = " ".join((str(error).strip() or type(error).__name__).splitlines()[:3])
-        where = step._failing_module(error, trace) or type(module).__name__
+        where = step.failing_module(error, trace) or asked_by(asked) or type(module).__name__
         raise ImportModelError(f"{where}: cannot be exported: {type(error).__name__}: {reason}") from error
     return program, program.call_spec.out_spec
 
@@ -170,20 +153,6 @@ def _refuse_writes(name: str, program: torch.export.ExportedProgram) -> None:
         raise ImportModelError(
             f"{name} changes {written[0].removeprefix('model.')} while it runs; mk cannot compile it"
         )
-
-
-def _refuse_squeezes(program: torch.export.ExportedProgram) -> None:
-    for node in program.graph.nodes:
-        if node.op != "call_function" or not str(node.target).startswith("aten.squeeze."):
-            continue
-        shape = node.args[0].meta["val"].shape
-        dims = node.args[1] if len(node.args) > 1 else range(len(shape))
-        dropped = [shape[dim] for dim in (dims if isinstance(dims, list | tuple | range) else [dims])]
-        if any(isinstance(size, torch.SymInt) for size in dropped):
-            raise ImportModelError(
-                f"{module_path(node) or 'the module'}: {node.target}: it drops dimensions that may be rows, if "
-                "there is one"
-            )
 
 
 def _compute_results(program: torch.export.ExportedProgram) -> None:

@@ -61,6 +61,7 @@ def simplify(program: torch.export.ExportedProgram) -> None:
     _replace_scalars(program)
     _replace_indices(program)
     _replace_products(program)
+    _write_out_gates(program)
     _rename(program)
     _drop_expansions(program)
     graph.eliminate_dead_code()
@@ -127,12 +128,35 @@ def _replace_products(program: torch.export.ExportedProgram) -> None:
             edit.replace(edit.call(_aten.linear.default, rows, matrix.args[0]), program)
 
 
+def _write_out_gates(program: torch.export.ExportedProgram) -> None:
+    """glu is one half times the sigmoid of the other; prelu with one slope is a choice."""
+    for node in list(program.graph.nodes):
+        if node.target not in (_aten.glu.default, _aten.prelu.default):
+            continue
+        source, edit = node.args[0], Editor(program, node)
+        if node.target is _aten.prelu.default:
+            if node.args[1].meta["val"].numel() == 1:
+                scaled = edit.call(_aten.mul.Tensor, source, node.args[1])
+                positive = edit.call(_aten.gt.Scalar, source, 0.0)
+                edit.replace(edit.call(_aten.where.self, positive, source, scaled), program)
+            continue
+        axis = node.args[1] if len(node.args) > 1 else -1
+        size = source.meta["val"].shape[axis]
+        if isinstance(size, int):
+            half = size // 2
+            first = edit.call(_aten.slice.Tensor, source, axis, 0, half)
+            second = edit.call(_aten.slice.Tensor, source, axis, half, size)
+            edit.replace(
+                edit.call(_aten.mul.Tensor, first, edit.call(_aten.sigmoid.default, second)), program
+            )
+
+
 def _drop_expansions(program: torch.export.ExportedProgram) -> None:
     """Sums and products broadcast by themselves; axes of size 1 of what has no tokens are left out one by one."""
     for node in list(program.graph.nodes):
         if node.target in (_aten.expand_as.default, _aten.expand.default):
             for user in list(node.users):
-                if user.target not in (_aten.add.Tensor, _aten.mul.Tensor) or len(user.all_input_nodes) != 2:
+                if user.target not in _ARITHMETIC or len(user.all_input_nodes) != 2:
                     continue
                 (other,) = (one for one in user.all_input_nodes if one is not node)
                 if other.meta["val"].shape == user.meta["val"].shape == node.meta["val"].shape:

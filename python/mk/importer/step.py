@@ -8,6 +8,7 @@ import contextlib
 import inspect
 import io
 import logging
+import os
 import traceback
 import warnings
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ from torch.overrides import TorchFunctionMode
 from mk.errors import ImportModelError
 from mk.importer.attention import Trace, tracing
 from mk.importer.masks import MaskAttribute, MaskUsed
+from mk.importer.questions import Question, asked_by, check_answers, noting
+from mk.importer.thrift import thrift
 
 LARGEST_STEP = 1 << 16  # tokens; only bounds the symbols, no code depends on it
 
@@ -78,8 +81,18 @@ def trace_step(model: Any, trace: Trace, mode: FakeTensorMode, longest: int) -> 
     with mode:
         # Sizes that differ from each other and from 0 and 1, which torch.export would take for constants.
         example = tuple(torch.zeros(size, dtype=torch.int64) for size in (6, 6, 6, 3))
+    import transformers
+
+    asked: list[Question] = []
+    libraries = [os.path.dirname(transformers.__file__)]  # whose comparisons of lengths choose among equals
     try:
-        with torch.no_grad(), tracing(trace), quiet(), _no_stack_traces():
+        with (
+            torch.no_grad(),
+            tracing(trace),
+            quiet(),
+            thrift(),
+            noting(asked, trace.path, libraries),
+        ):
             program = torch.export.export(
                 Step(model, trace), example, strict=False, dynamic_shapes=({0: n}, {0: n}, {0: n}, {0: r})
             )
@@ -92,14 +105,15 @@ def trace_step(model: Any, trace: Trace, mode: FakeTensorMode, longest: int) -> 
         # What comes behind a first line of this kind says which operator needs a fixed number.
         reason = lines[1] if lines[0].startswith("Constraints violated") and len(lines) > 1 else lines[0]
         refusal = MaskUsed if isinstance(error, MaskAttribute) else ImportModelError
+        where = failing_module(error, trace) or asked_by(asked) or type(model).__name__
         raise refusal(
-            f"{_failing_module(error, trace) or type(model).__name__}: cannot be exported with a variable number of "
-            f"tokens: {type(error).__name__}: {reason}"
+            f"{where}: cannot be exported with a variable number of tokens: {type(error).__name__}: {reason}"
         ) from error
+    check_answers(type(model).__name__, program, asked, longest)
     return program
 
 
-def _failing_module(error: BaseException, trace: Trace) -> str:
+def failing_module(error: BaseException, trace: Trace) -> str:
     """The path of the innermost module whose code the exception came through, "" if there is none."""
     path = ""
     for frame, _ in traceback.walk_tb(error.__traceback__):
@@ -112,17 +126,6 @@ def _mutates(node: torch.fx.Node) -> bool:
     return schema is not None and any(
         a.alias_info is not None and a.alias_info.is_write for a in schema.arguments
     )
-
-
-@contextlib.contextmanager
-def _no_stack_traces() -> Iterator[None]:
-    """Nodes need only the path of their module; a Python stack for each of them takes a tenth of the export."""
-    config = torch.fx.config
-    before, config.do_not_emit_stack_traces = config.do_not_emit_stack_traces, True
-    try:
-        yield
-    finally:
-        config.do_not_emit_stack_traces = before
 
 
 @contextlib.contextmanager

@@ -56,8 +56,11 @@ def print_step(exported: Exported) -> str:
         raise ImportModelError(
             f"the exported program cannot be printed: {type(error).__name__}: {error}"
         ) from error
-    if program.graph_signature.buffers_to_mutate or program.graph_signature.user_inputs_to_mutate:
-        raise ImportModelError("the model changes its own buffers while it runs; mk cannot compile it")
+    signature = program.graph_signature
+    if written := [*signature.buffers_to_mutate.values(), *signature.user_inputs_to_mutate.values()]:
+        raise ImportModelError(
+            f"{strip_prefix(written[0])}: the model changes it while it runs; mk cannot compile it"
+        )
     attributes = []
     with context:
         for spec in program.graph_signature.input_specs:

@@ -16,6 +16,7 @@ from mk.runtime.native import Memory
 
 if TYPE_CHECKING:
     from mk.program import Program
+    from mk.weights import Weights
 
 RANDOM = "random"  # in place of weights: made up, to measure without a checkpoint
 
@@ -83,16 +84,7 @@ def own_weights(program: Program) -> Any:
 def _lookup(program: Program, source: Any) -> Callable[[str], np.ndarray[Any, Any]]:
     from mk.weights import open_weights
 
-    opened = open_weights(source if program.parameters() else {})
-    shapes = {
-        name: w["shape"]
-        for w in program.manifest["weights"]
-        if len(w["sources"]) == 1
-        for name in w["sources"]
-    }
-    opened = opened.with_parts(program.facts.parts, shapes)
-    bare = {name: [part.partition(".")[2] for part in parts] for name, parts in program.facts.parts.items()}
-    opened = opened.with_parts(bare, shapes)
+    opened = joined(program, open_weights(source if program.parameters() else {}))
 
     def lookup(name: str) -> np.ndarray[Any, Any]:
         if name in program.constants:
@@ -104,6 +96,19 @@ def _lookup(program: Program, source: Any) -> Callable[[str], np.ndarray[Any, An
         return opened.one_of(names_of(name, program.facts.tied))
 
     return lookup
+
+
+def joined(program: Program, opened: Weights) -> Weights:
+    """The weights, with those that the program has in one piece and a file in several, such as experts."""
+    shapes = {
+        name: w["shape"]
+        for w in program.manifest["weights"]
+        if len(w["sources"]) == 1
+        for name in w["sources"]
+    }
+    opened = opened.with_parts(program.facts.parts, shapes)
+    bare = {name: [part.partition(".")[2] for part in parts] for name, parts in program.facts.parts.items()}
+    return opened.with_parts(bare, shapes)
 
 
 def names_of(name: str, tied: Mapping[str, str]) -> list[str]:

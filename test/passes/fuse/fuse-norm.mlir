@@ -45,3 +45,19 @@ func.func @also_returned(%x: !x, %w: !w, %g: !g) -> (tensor<?x96xf32>, !x) {
   %y = mk.linear %n, [%w] : (!x, !w) -> tensor<?x96xf32>
   return %y, %n : tensor<?x96xf32>, !x
 }
+
+// The router gets a norm of its own, and the rows of the experts come behind it.
+// CHECK-LABEL: @experts
+// CHECK: mk.linear %{{.*}} prologue {
+// CHECK: mk.yield
+// CHECK-NEXT: }
+// CHECK-NEXT: %[[N:.*]] = mk.rms_norm
+// CHECK-NEXT: mk.topk_route
+// CHECK-NEXT: mk.moe_linear %[[N]]
+func.func @experts(%x: !x, %r: tensor<8x64xf32>, %e: tensor<8x96x64xf32>, %g: !g) -> tensor<?x192xf32> {
+  %n = mk.rms_norm %x, %g {eps = 1.0e-5 : f64} : (!x, !g) -> !x
+  %l = mk.linear %n, [%r] : (!x, tensor<8x64xf32>) -> tensor<?x8xf32>
+  %t = mk.topk_route %l {chosen = 2 : i64} : (tensor<?x8xf32>) -> tensor<?x8xf32>
+  %y = mk.moe_linear %n, %t, %e {chosen = 2 : i64} : (!x, tensor<?x8xf32>, tensor<8x96x64xf32>) -> tensor<?x192xf32>
+  return %y : tensor<?x192xf32>
+}

@@ -1,27 +1,35 @@
-// RUN: not mk-opt %s --mk-lower-gpu-kinds 2>&1 | FileCheck %s
+// RUN: mk-opt %s --mk-lower-gpu-kinds --canonicalize --cse | FileCheck %s
 
-// Tests that mixtures of experts are refused with the place in the model, and before anything else is.
+// Tests the product of a mixture of experts: before all else it takes back last step's words, for each of a token's
+// experts; one warp reads the words of the route and writes the list of the experts that any token has chosen; then every
+// expert of that list is used, at a place of the stream that its number gives, and stores rows of whoever has it.
 
-module attributes {mk.target = #mk.target<kind = "gpu", features = "sm_90a", workers = 2, lanes = 2, bandwidth = 3150, shared = 65536, in_flight = 32768>, mk.options = #mk.options<max_tokens = 8, max_rows = 8, max_sequences = 4, max_length = 64, page = 16, split = 32>} {
+module attributes {mk.target = #mk.target<kind = "gpu", features = "sm_90a", workers = 2, lanes = 2, bandwidth = 3150, shared = 131072, in_flight = 32768>, mk.options = #mk.options<max_tokens = 8, max_rows = 8, max_sequences = 4, max_length = 64, page = 16, split = 32>} {
 mk_task.program @step {
-  mk_task.weight @g [@g] layout(fragments) offset(0) : tensor<64xf32>
-  mk_task.buffer @x domain(tokens) offset(0) : tensor<?x64xf32>
-  mk_task.buffer @n domain(tokens) offset(2048) : tensor<?x64xf32>
-  mk_task.buffer @l domain(tokens) offset(4096) : tensor<?x8xf32>
-  mk_task.buffer @r domain(tokens) offset(4608) : tensor<?x8xf32>
-  mk_task.kind @rms_norm class(columns) domain(tokens) units(16) segments [#mk_task.segment<base = 0, limit = 64, outer = 16, stride = 4, half = 2, partner = 2>] {
-  ^bb0(%x: tensor<?x64xf32>, %g: tensor<64xf32>):
-    %n = mk.rms_norm %x, %g {eps = 1.0e-5 : f64} : (tensor<?x64xf32>, tensor<64xf32>) -> tensor<?x64xf32>
-    mk.yield %n : tensor<?x64xf32>
+  mk_task.weight @w [@w] layout(tiles) : tensor<40x32x64xbf16>
+  mk_task.buffer @x flagged domain(tokens) order(fragments) offset(0) : tensor<?x64xbf16>
+  mk_task.buffer @r flagged domain(tokens) offset(2048) : tensor<?x40xf32>
+  mk_task.buffer @y flagged domain(tokens) order(fragments) offset(4096) : tensor<?x96xbf16>
+  // CHECK: func.func private @moe(
+  // CHECK: mk_cta.clear_flagged
+  // CHECK: mk_cta.load_flagged {{.*}} : memref<?x40xi32, strided<[48, 1]>, 1> -> i32
+  // CHECK: nvvm.vote.ballot.sync
+  // CHECK: mk_cta.look_again {{.*}} : memref<1xi32, 3>
+  // CHECK: nvvm.vote.ballot.sync
+  // CHECK: math.ctpop
+  // CHECK: nvvm.barrier
+  // CHECK: mk_cta.await_told passed
+  // CHECK: memref.load %{{.*}} : memref<41xi32, 3>
+  // CHECK: mk_cta.ring_holds
+  // CHECK: mk_cta.ring_await full
+  // CHECK: mk_cta.mma
+  // CHECK: nvvm.barrier
+  // CHECK: mk_cta.store_flagged {{.*}} : memref<?x48xi32, strided<[48, 1]>, 1>
+  mk_task.kind @moe class(experts) domain(tokens) units(8) segments [#mk_task.segment<base = 0, limit = 32, outer = 8, stride = 4, half = 2, partner = 2>] {
+  ^bb0(%x: tensor<?x64xbf16>, %w: tensor<40x32x64xbf16>, %r: tensor<?x40xf32>):
+    %y = mk.moe_linear %x, %r, %w {chosen = 3 : i64} : (tensor<?x64xbf16>, tensor<?x40xf32>, tensor<40x32x64xbf16>) -> tensor<?x96xbf16>
+    mk.yield %y : tensor<?x96xbf16>
   }
-  mk_task.kind @route class(serial) domain(tokens) units(1) {
-  ^bb0(%l: tensor<?x8xf32>):
-    // CHECK-NOT: mk.rms_norm
-    // CHECK: 'mk.topk_route' op has no code for a gpu: compile mixtures of experts for a cpu (at layers.0.mlp.experts)
-    %r = mk.topk_route %l {chosen = 2 : i64} : (tensor<?x8xf32>) -> tensor<?x8xf32> loc("layers.0.mlp.experts")
-    mk.yield %r : tensor<?x8xf32>
-  }
-  mk_task.family @norm kind(@rms_norm) [@x, @g] -> [@n]
-  mk_task.family @a kind(@route) [@l] -> [@r]
+  mk_task.family @a kind(@moe) [@x, @w, @r] -> [@y]
 }
 }

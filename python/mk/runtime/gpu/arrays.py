@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -113,6 +114,16 @@ def _check_place(name: str, found: Foreign, gpu: Gpu) -> None:
         ordinal = int(gpu.cuda("cuPointerGetAttribute", which, found.address))
     if ordinal != gpu.ordinal:
         raise WeightError(f"{name} lies on GPU {ordinal}, but the program runs on GPU {gpu.ordinal}")
+
+
+def flat(source: Source) -> Source:
+    """The matrices of a source one below the other, as one."""
+    if len(source.shape) < 3:
+        return source
+    shape = (math.prod(source.shape[:-1]), source.shape[-1])
+    if isinstance(source, HostArray):
+        return dataclasses.replace(source, bits=source.bits.reshape(shape))
+    return dataclasses.replace(source, shape=shape)
 
 
 def row_bytes(source: Source) -> int:

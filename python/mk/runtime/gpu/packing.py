@@ -13,7 +13,7 @@ import numpy as np
 
 from mk.errors import PackageError
 from mk.runtime.gpu import random
-from mk.runtime.gpu.arrays import DeviceArray, HostArray, RandomArray, Source, row_bytes
+from mk.runtime.gpu.arrays import DeviceArray, HostArray, RandomArray, Source, flat, row_bytes
 from mk.runtime.gpu.code import PACK, RANDOM, Code
 from mk.runtime.gpu.convert import CODES, convert, fragments, size_of
 from mk.runtime.gpu.staging import Ring
@@ -59,15 +59,16 @@ def pack_tiles(
     Raises PackageError if the plan does not fit the shape.
     """
     rows = unit_rows(weight["segments"], lanes)
-    if len(rows) != len(offsets) or (len(rows) and not -1 <= rows.min() <= rows.max() < weight["shape"][0]):
+    count = math.prod(weight["shape"][:-1])  # of all matrices
+    if len(rows) != len(offsets) or (len(rows) and not -1 <= rows.min() <= rows.max() < count):
         raise PackageError(
             f"the packing plan of {' + '.join(weight['sources'])} does not fit its shape; compile the model again"
         )
     # Nearly all units have neighbouring rows: a few of them are of a block of rows, and only these are looked at.
-    low = np.where(rows < 0, weight["shape"][0], rows).min(axis=1, initial=weight["shape"][0])
+    low = np.where(rows < 0, count, rows).min(axis=1, initial=count)
     high = rows.max(axis=1, initial=_ABSENT)
     first = 0
-    for source in sources:
+    for source in [flat(source) for source in sources]:
         data = row_bytes(source) if not isinstance(source, DeviceArray) else 0
         unit = (
             4 * rows.shape[1] + 8

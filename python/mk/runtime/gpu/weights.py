@@ -21,7 +21,7 @@ from mk.runtime.gpu.packing import pack_tiles, write_rows
 from mk.runtime.gpu.random import random_array
 from mk.runtime.gpu.staging import Ring
 from mk.runtime.packing import check_rows, check_shape, packed_bytes
-from mk.runtime.weights import RANDOM, names_of, own_weights
+from mk.runtime.weights import RANDOM, joined, names_of, own_weights
 from mk.view import arrange, check_viewed
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def _settle(gpu: Gpu, stream: Any) -> None:
 def _find(program: Program, given: Any, seed: int, gpu: Gpu) -> Find:
     if isinstance(given, str) and given == RANDOM:
         return lambda weight: _made_up(program, weight, seed, gpu)
-    opened = _open(given if program.parameters() else {})
+    opened = joined(program, _open(given if program.parameters() else {}))
 
     def one(name: str) -> Source:
         if name in program.constants:
@@ -146,7 +146,13 @@ def _open(given: Any) -> Weights:
         values, source = dict(given), "the given arrays"
     else:
         return open_weights(given)
-    return Weights(source, {str(n): Entry((), "", functools.partial(_itself, v)) for n, v in values.items()})
+    return Weights(
+        source,
+        {
+            str(n): Entry(tuple(getattr(v, "shape", ())), "", functools.partial(_itself, v))
+            for n, v in values.items()
+        },
+    )
 
 
 def _itself(value: Any) -> Any:
