@@ -460,6 +460,22 @@ def _map(m: Loops, x: Tensor) -> Tensor:
     return torch_map(lambda row: row * 2, x)
 
 
+def _captures(x: Tensor, effect: Callable[[Tensor, list[Tensor]], Any]) -> Tensor:
+    h, seen = x + 1, [x]
+
+    def taken() -> Tensor:
+        effect(h, seen)
+        return h + 1
+
+    result: Tensor = torch.cond(x.max() > 1, taken, lambda: h - 1, ()) + h
+    return result
+
+
+def _set(m: Loops, x: Tensor) -> Tensor:
+    m.last = x
+    return x * 2
+
+
 REFUSED: dict[str, tuple[Callable[..., Any], str]] = {
     "while_loop": (_while, r"torch\.while_loop is an unbounded loop, which mk cannot compile"),
     "scan": (_scan, r"torch\.scan is a loop along a dimension|cannot be exported"),
@@ -481,6 +497,18 @@ REFUSED: dict[str, tuple[Callable[..., Any], str]] = {
     "a branch that writes": (
         lambda m, x: torch.cond(x.max() > 0, lambda x: x.mul_(2), lambda x: m.inner(x), (x,)),
         "has a branch that writes to its operands",
+    ),
+    "a branch that writes to what it captures": (
+        lambda m, x: _captures(x, lambda h, seen: h.mul_(2)),
+        "or to another tensor from outside of it",
+    ),
+    "a branch that sets an attribute": (
+        lambda m, x: torch.cond(x.max() > 0, lambda x: _set(m, x), lambda x: m.inner(x), (x,)),
+        "has a branch that changes what lies outside of it",
+    ),
+    "a branch that appends": (
+        lambda m, x: _captures(x, lambda h, seen: seen.append(h)),
+        "has a branch that changes what lies outside of it",
     ),
     "a norm": (
         lambda m, x: torch.cond(x.norm() > 0, lambda x: m.inner(x), lambda x: x * 2, (x,)),

@@ -21,7 +21,10 @@ FUNCTIONS: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
         "in a way that mk cannot check",
     ),
     "a shape that does not fit": (lambda x: x @ torch.zeros(5, 5), "does not run on the example inputs"),
-    "numbers that decide": (lambda x: x if x.sum() > 0 else -x, "decides by numbers that the module computes"),
+    "numbers that decide": (
+        lambda x: x if x.sum() > 0 else -x,
+        "decides by numbers that the module computes",
+    ),
     "half precision": (lambda x: x.half().float(), "rounds to float16"),
     "8 bits": (lambda x: (x.bfloat16() * 2).float(), "rounds to bfloat16"),
     "a large integer": (lambda x: x + torch.tensor(HUGE), "holds an integer beyond 2\\^24"),
