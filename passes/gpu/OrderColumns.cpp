@@ -60,7 +60,7 @@ struct OrderColumns : mk::impl::OrderColumnsBase<OrderColumns> {
         continue;
       auto norm =
           linear.getPrologue().front().getTerminator()->getOperand(0).getDefiningOp<RmsNormOp>();
-      auto gain = norm ? dyn_cast<BlockArgument>(norm.getGain()) : BlockArgument();
+      auto gain = norm ? dyn_cast_if_present<BlockArgument>(norm.getGain()) : BlockArgument();
       if (!gain || gain.getOwner() != &kind.getBody().front())
         continue;
       auto operand = [&](Value value) {

@@ -206,6 +206,16 @@ def test_predicates(name: str) -> None:
     assert len(sides) == 2 or name == "of a buffer"
 
 
+def test_a_gpu_is_no_place_for_it_yet() -> None:
+    early = randomize(EarlyExit(0.5, layers=1, width=64, inner=64))
+    flagged = randomize(Decides(PREDICATES["of a buffer"], lambda m, x, h: m.a(h), lambda m, x, h: m.b(h)))
+    for module, x in ((early, rows(4, 64)), (flagged, rows(4, 16))):
+        with pytest.raises(
+            mk.CompileError, match=r"torch\.cond is compiled for a CPU only|data is for a CPU"
+        ):
+            mk.compile_module(module, inputs=(x,), dynamic=ROWS, target="sm_90a", use_cache=False)
+
+
 def test_a_language_model_cannot_decide_for_all_its_tokens() -> None:
     model = tiny_llama()
     mlp = model.model.layers[1].mlp
@@ -338,9 +348,9 @@ def test_what_is_passed_over_does_not_run() -> None:
             alone = [name for name, place in own.items() if place not in others]
             assert alone
             for name in alone:
-                device.rows(name)[0] = 77.0
+                device._rows(name)[0] = 77.0
             f(x)
-            untouched = [name for name in alone if (device.rows(name)[0] == 77.0).all()]
+            untouched = [name for name in alone if (device._rows(name)[0] == 77.0).all()]
             assert untouched == (alone if side == "stop" else [])
             seconds[side] = body_times(f, passed)
             for _ in range(4):  # the quickest: a worker may lose its core between two stamps
@@ -450,6 +460,22 @@ def _map(m: Loops, x: Tensor) -> Tensor:
     return torch_map(lambda row: row * 2, x)
 
 
+def _captures(x: Tensor, effect: Callable[[Tensor, list[Tensor]], Any]) -> Tensor:
+    h, seen = x + 1, [x]
+
+    def taken() -> Tensor:
+        effect(h, seen)
+        return h + 1
+
+    result: Tensor = torch.cond(x.max() > 1, taken, lambda: h - 1, ()) + h
+    return result
+
+
+def _set(m: Loops, x: Tensor) -> Tensor:
+    m.last = x
+    return x * 2
+
+
 REFUSED: dict[str, tuple[Callable[..., Any], str]] = {
     "while_loop": (_while, r"torch\.while_loop is an unbounded loop, which mk cannot compile"),
     "scan": (_scan, r"torch\.scan is a loop along a dimension|cannot be exported"),
@@ -471,6 +497,18 @@ REFUSED: dict[str, tuple[Callable[..., Any], str]] = {
     "a branch that writes": (
         lambda m, x: torch.cond(x.max() > 0, lambda x: x.mul_(2), lambda x: m.inner(x), (x,)),
         "has a branch that writes to its operands",
+    ),
+    "a branch that writes to what it captures": (
+        lambda m, x: _captures(x, lambda h, seen: h.mul_(2)),
+        "or to another tensor from outside of it",
+    ),
+    "a branch that sets an attribute": (
+        lambda m, x: torch.cond(x.max() > 0, lambda x: _set(m, x), lambda x: m.inner(x), (x,)),
+        "has a branch that changes what lies outside of it",
+    ),
+    "a branch that appends": (
+        lambda m, x: _captures(x, lambda h, seen: seen.append(h)),
+        "has a branch that changes what lies outside of it",
     ),
     "a norm": (
         lambda m, x: torch.cond(x.norm() > 0, lambda x: m.inner(x), lambda x: x * 2, (x,)),

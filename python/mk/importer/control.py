@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import sys
 import traceback
 from collections.abc import Iterator
@@ -60,8 +61,9 @@ def register() -> None:
 
 
 @contextlib.contextmanager
-def branches_in_place(module: torch.nn.Module) -> Iterator[None]:
-    """While this lasts torch.cond runs both branches where it is called, and chooses.
+def branches_in_place(module: torch.nn.Module, draws: bool = False) -> Iterator[None]:
+    """While this lasts torch.cond runs both branches where it is called, and chooses; of a language model, which
+    `draws` tokens, it is refused.
 
     torch itself would compile them on the way, with guards on sizes of its own, and forget which modules they call.
     """
@@ -71,6 +73,8 @@ def branches_in_place(module: torch.nn.Module) -> Iterator[None]:
 
     def call(function: Any, args: Any, kwargs: Any = None) -> Any:
         name = function.__name__.strip("_").removesuffix("_op_wrapper")
+        if name == "cond" and draws:
+            raise ImportModelError(_model_refusal(_calling(module)))
         if name == "cond":
             return _both(module, *args)
         if name in _LOOPS:
@@ -90,11 +94,13 @@ def _both(module: torch.nn.Module, predicate: Any, taken: Any, other: Any, opera
 
     if not isinstance(predicate, torch.Tensor) or predicate.dtype is not torch.bool:
         raise refuse("decides by something else than a boolean tensor")
-    leaves = [leaf for leaf in pytree.tree_leaves(operands) if isinstance(leaf, torch.Tensor)]
-    versions = [leaf._version for leaf in leaves]
+    written = _versions()
+    known = _python_state(module, taken, other)
     results = [branch(*operands) for branch in (taken, other)]
-    if versions != [leaf._version for leaf in leaves]:
-        raise refuse("has a branch that writes to its operands")
+    if any(tensor._version != version for tensor, version in written):
+        raise refuse("has a branch that writes to its operands, or to another tensor from outside of it")
+    if _python_state(module, taken, other) != known:
+        raise refuse("has a branch that changes what lies outside of it")
     (first, tree), (second, other_tree) = map(pytree.tree_flatten, results)
     if tree != other_tree or not all(isinstance(leaf, torch.Tensor) for leaf in (*first, *second)):
         raise refuse("has branches that return other things than tensors, or not the same number of them")
@@ -104,6 +110,39 @@ def _both(module: torch.nn.Module, predicate: Any, taken: Any, other: Any, opera
             raise refuse(f"has branches that return {list(a.shape)} {a.dtype} and {list(b.shape)} {b.dtype}")
         chosen.append(torch.ops.mk.choose(predicate, a, b))
     return pytree.tree_unflatten(chosen, tree)
+
+
+def _versions() -> list[tuple[torch.Tensor, int]]:
+    """Every tensor that a branch may know, however it came by it, with the number of writes that it has seen."""
+    tensors = [one for one in gc.get_objects() if issubclass(type(one), torch.Tensor)]
+    return [(one, one._version) for one in tensors if not one.is_inference()]
+
+
+def _python_state(module: torch.nn.Module, *branches: Any) -> list[Any]:
+    """What Python code of a branch could set: attributes of modules and variables around the function."""
+    spaces = [vars(child) for child in module.modules()]
+    for branch in branches:
+        function = getattr(branch, "__func__", branch)
+        cells = [
+            cell.cell_contents for cell in getattr(function, "__closure__", None) or () if _is_filled(cell)
+        ]
+        spaces.append(dict(enumerate(cells)))
+    return [{name: _shallow(value) for name, value in space.items()} for space in spaces]
+
+
+def _is_filled(cell: Any) -> bool:
+    try:
+        return cell.cell_contents is not None
+    except ValueError:  # of a variable that is not set yet
+        return False
+
+
+def _shallow(value: Any) -> Any:
+    if isinstance(value, dict):
+        return [(id(key), id(one)) for key, one in value.items()]
+    if isinstance(value, list | tuple | set | frozenset):
+        return [id(one) for one in value]
+    return value if isinstance(value, int | float | str) else id(value)
 
 
 def _calling(module: torch.nn.Module) -> str:
@@ -125,6 +164,14 @@ def _loop_refusal(where: str, name: str) -> str:
     )
 
 
+def _model_refusal(where: str) -> str:
+    return (
+        f"{where}: torch.cond decides for all tokens of a step at once, so what becomes of a token would depend on "
+        "what else is in the batch; mk compiles it in modules with inputs of their own (torch.where decides for each "
+        "token)"
+    )
+
+
 def refuse_graphs(program: torch.export.ExportedProgram) -> None:
     """Raises ImportModelError for loops, and for what `branches_in_place` has not seen: torch.cond in the step of a
     language model."""
@@ -134,11 +181,7 @@ def refuse_graphs(program: torch.export.ExportedProgram) -> None:
         if (name := str(node.target)) in _LOOPS:
             raise ImportModelError(_loop_refusal(_where(node), name))
         if node.target is torch.ops.higher_order.cond:
-            raise ImportModelError(
-                f"{_where(node)}: torch.cond decides for all tokens of a step at once, so what becomes of a token "
-                "would depend on what else is in the batch; mk compiles it in modules with inputs of their own "
-                "(torch.where decides for each token)"
-            )
+            raise ImportModelError(_model_refusal(_where(node)))
 
 
 def refuse_decision(error: BaseException, module: torch.nn.Module) -> ImportModelError | None:

@@ -16,6 +16,7 @@ from mk.errors import ImportModelError
 from mk.importer.attention import INTERFACE, Trace, register
 from mk.importer.complex_numbers import split_complex_numbers
 from mk.importer.contractions import write_out_contractions
+from mk.importer.control import branches_in_place
 from mk.importer.experts import use_mk_experts
 from mk.importer.fold import fold_literals
 from mk.importer.head_sizes import align_heads
@@ -64,7 +65,8 @@ def export_step(model: Any) -> Exported:
         _fake_parameters(model)
     text = model.config.get_text_config()
     longest = longest_sequence(text)
-    program, trace = _trace(model, mode, longest)
+    with branches_in_place(model, draws=True):
+        program, trace = _trace(model, mode, longest)
     program = replace_operators(program)
     refuse_squeezes(program)  # as in own_module: before they are simplified away
     simplify(program)
