@@ -33,8 +33,8 @@ class Function:
     torch tensors of the dtypes of the example; results are torch tensors if any input is one, NumPy arrays otherwise.
     Of a program for a GPU, inputs may lie there (torch tensors, DLPack or `__cuda_array_interface__`); if one does, so
     do the results: torch tensors, or arrays with `__cuda_array_interface__`. A call is one launch, whatever its size.
-    Calls have no memory of each other. The first call packs the weights and starts the workers; `close` ends them, as a
-    `with` block does.
+    Calls have no memory of each other, and those of several threads wait for each other. The first call packs the
+    weights and starts the workers; `close` ends them, as a `with` block does.
 
     Raises CompileError if the program is not one of a module, WeightError if the weights do not fit.
     """
@@ -49,7 +49,7 @@ class Function:
         self.signature: Signature = signature
         self._weights, self._stall_seconds = weights, stall_seconds
         self._host: FunctionHost | None = None
-        self._closed, self._lock = False, threading.Lock()
+        self._closed, self._lock, self._running = False, threading.Lock(), threading.Lock()
 
     def __call__(self, *inputs: Any) -> Any:
         """The module's results. Raises InputError, before anything runs, for inputs that do not fit the signature."""
@@ -69,11 +69,12 @@ class Function:
             _to_rows(port, array, sizes, host) for port, array in zip(signature.inputs, arrays, strict=True)
         ]
         stay = not all(isinstance(array, np.ndarray) for array in arrays)
-        results = host.run(rows, sizes, stay)
-        arranged = [
-            _from_rows(port, result, sizes, host)
-            for port, result in zip(signature.results, results, strict=True)
-        ]
+        with self._running:
+            results = host.run(rows, sizes, stay)
+            arranged = [
+                _from_rows(port, result, sizes, host)
+                for port, result in zip(signature.results, results, strict=True)
+            ]
         torch = sys.modules.get("torch")
         if torch is not None and any(isinstance(value, torch.Tensor) for value in inputs):
             arranged = [
@@ -147,7 +148,7 @@ def _as_array(port: Port, value: Any, on_gpu: bool) -> Any:
     torch = sys.modules.get("torch")
     array = None
     if torch is not None and isinstance(value, torch.Tensor):
-        value = value.detach()
+        value = _dense(port, value.detach())
         if value.device.type == "cpu":
             array = (
                 value.contiguous().view(torch.int16).numpy().view(ml_dtypes.bfloat16)
@@ -171,6 +172,14 @@ def _as_array(port: Port, value: Any, on_gpu: bool) -> Any:
     if name != port.dtype:
         raise InputError(f"input {port.name} is {name}; expected {port.dtype}")
     return array
+
+
+def _dense(port: Port, tensor: Any) -> Any:
+    """The tensor with its numbers in memory as they are. Raises InputError for a layout that has none."""
+    if str(tensor.layout) != "torch.strided" or tensor.is_quantized or tensor.is_nested:
+        kind = "quantized" if tensor.is_quantized else "nested" if tensor.is_nested else str(tensor.layout)
+        raise InputError(f"input {port.name} is a {kind} tensor; expected an ordinary one")
+    return tensor.resolve_conj().resolve_neg()
 
 
 def _as_tensor(torch: Any, port: Port, array: Any) -> Any:

@@ -4,9 +4,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,8 @@ class Dim:
 @dataclass(frozen=True)
 class Signature:
     """`structure`: "tensor", "tuple", "list", or the keys of a dict. `attends`: rows of one batch entry see each other,
-    all of them if `whole`, else those before. `together`: what is done with a row depends on all rows of the call."""
+    all of them if `whole`, else those before. `together`: what is done with a row depends on all rows of the call.
+    `buffers`: what the program was compiled with, by name, as `digest` says it."""
 
     inputs: tuple[Port, ...]
     results: tuple[Port, ...]
@@ -38,6 +42,7 @@ class Signature:
     attends: bool
     whole: bool
     together: bool = False
+    buffers: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> Signature:
@@ -47,6 +52,11 @@ class Signature:
             for name in ("inputs", "results")
         )
         dims = {name: Dim(**dim) for name, dim in plain["dims"].items()}
-        return cls(
-            inputs, results, plain["structure"], dims, plain["attends"], plain["whole"], plain["together"]
-        )
+        same = (plain[name] for name in ("attends", "whole", "together", "buffers"))
+        return cls(inputs, results, plain["structure"], dims, *same)
+
+
+def digest(values: np.ndarray[Any, Any]) -> str:
+    """Of numbers of any dtype, by their values and shape."""
+    wide = np.ascontiguousarray(values, dtype=np.float64)
+    return hashlib.sha256(repr(wide.shape).encode() + wide.tobytes()).hexdigest()[:16]

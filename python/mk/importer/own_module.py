@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -29,7 +30,7 @@ from mk.importer.row_axes import RowAxes
 from mk.importer.sdpa import LAST, check_calls, find_calls, map_calls
 from mk.importer.simplify import simplify
 from mk.importer.thrift import thrift
-from mk.signature import Signature
+from mk.signature import Signature, digest
 
 REQUEST = ("tokens", "positions", "slots", "rows")
 
@@ -64,6 +65,7 @@ def export_module(
     dtypes = result_dtypes(module, given)
     tied, shapes = step_export._name_parameters(module)
     own = parameter_dtypes(module)
+    buffers = _kept_buffers(module)
     step_export._widen_buffers(module)
     trace = Trace({id(child): name for name, child in module.named_modules()})
     asked: list[Question] = []
@@ -95,7 +97,19 @@ def export_module(
     align_heads(program, trace)
     names = {node.name: port.name for node, port in zip(placeholders, signature.inputs, strict=True)}
     names[named[LAST].name] = LAST
-    return step_export.Exported(program, trace, tied, shapes, 0, {}, names), signature
+    return step_export.Exported(program, trace, tied, shapes, 0, {}, names), replace(
+        signature, buffers=buffers
+    )
+
+
+def _kept_buffers(module: torch.nn.Module) -> dict[str, str]:
+    """Those that a checkpoint has: the program takes their values in, so weights that bring others do not fit."""
+    parameters = {name for name, _ in module.named_parameters(remove_duplicate=False)}
+    return {
+        name: digest(value.detach().double().numpy())
+        for name, value in module.state_dict().items()
+        if name not in parameters and isinstance(value, torch.Tensor)
+    }
 
 
 # ------------------------------------------------------------------------------------------------------------ export

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,10 @@ import numpy as np
 from mk.errors import WeightError
 from mk.runtime import cache, packing
 from mk.runtime.native import Memory
+from mk.signature import digest
 
 if TYPE_CHECKING:
-    from mk.program import Program
+    from mk.program import Facts, Program
     from mk.weights import Weights
 
 RANDOM = "random"  # in place of weights: made up, to measure without a checkpoint
@@ -84,18 +86,40 @@ def own_weights(program: Program) -> Any:
 def _lookup(program: Program, source: Any) -> Callable[[str], np.ndarray[Any, Any]]:
     from mk.weights import open_weights
 
+    check_buffers(program, source)
     opened = joined(program, open_weights(source if program.parameters() else {}))
 
     def lookup(name: str) -> np.ndarray[Any, Any]:
         if name in program.constants:
             return program.constants[name]
-        if program.facts.signature is not None:  # its names are those of the user's own module
-            return opened.one_of(
-                [name, *(k for k, canonical in program.facts.tied.items() if canonical == name)]
-            )
-        return opened.one_of(names_of(name, program.facts.tied))
+        return opened.one_of(names_of(name, program.facts))
 
     return lookup
+
+
+def check_buffers(program: Program, source: Any) -> None:
+    """Raises WeightError if the weights bring a buffer with other values than those that the program took in."""
+    from mk.weights import open_weights
+
+    signature = program.facts.signature
+    if signature is None or not signature.buffers:
+        return
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(source, torch.nn.Module):
+        given: Mapping[str, Any] = dict(source.named_buffers(remove_duplicate=False))
+    else:
+        given = source if isinstance(source, Mapping) else open_weights(source)
+    for name, made_with in signature.buffers.items():
+        if name not in given:
+            continue
+        value = given[name]
+        if torch is not None and isinstance(value, torch.Tensor):
+            value = value.detach().cpu().double().numpy()
+        if digest(np.asarray(value)) != made_with:
+            raise WeightError(
+                f"{name} has other values than the buffer that the program was compiled with; compile the module that "
+                "has them"
+            )
 
 
 def joined(program: Program, opened: Weights) -> Weights:
@@ -111,7 +135,10 @@ def joined(program: Program, opened: Weights) -> Weights:
     return opened.with_parts(bare, shapes)
 
 
-def names_of(name: str, tied: Mapping[str, str]) -> list[str]:
-    """What a checkpoint may call the parameter `name`: itself, a name tied to it, or either without the base prefix."""
-    names = [name, *(alias for alias, canonical in tied.items() if canonical == name)]
+def names_of(name: str, facts: Facts) -> list[str]:
+    """What the weights may call the parameter `name`: itself, a name tied to it, or, for a language model, either
+    without the base prefix."""
+    names = [name, *(alias for alias, canonical in facts.tied.items() if canonical == name)]
+    if facts.signature is not None:  # names are those of the user's own module
+        return names
     return names + [form for known in names if (form := known.partition(".")[2])]

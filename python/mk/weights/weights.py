@@ -139,10 +139,11 @@ class Weights(Mapping[str, "np.ndarray[Any, Any]"]):
 
 
 def from_arrays(arrays: Mapping[str, Any]) -> Weights:
-    """Weights that are in memory already; values are numpy arrays or anything `numpy.asarray` takes without a copy."""
+    """Weights that are in memory already; values are numpy arrays, torch tensors, or anything else that `numpy.asarray`
+    takes without a copy."""
     entries = {}
     for name, array in arrays.items():
-        value = np.asarray(array)
+        value = np.asarray(array.detach() if hasattr(array, "detach") else array)
         entries[str(name)] = Entry(value.shape, value.dtype.name, functools.partial(np.asarray, value))
     return Weights("the given arrays", entries)
 

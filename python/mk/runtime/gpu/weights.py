@@ -21,7 +21,7 @@ from mk.runtime.gpu.packing import pack_tiles, write_rows
 from mk.runtime.gpu.random import random_array
 from mk.runtime.gpu.staging import Ring
 from mk.runtime.packing import check_rows, check_shape, packed_bytes
-from mk.runtime.weights import RANDOM, joined, names_of, own_weights
+from mk.runtime.weights import RANDOM, check_buffers, joined, names_of, own_weights
 from mk.view import arrange, check_viewed
 
 if TYPE_CHECKING:
@@ -86,12 +86,13 @@ def _settle(gpu: Gpu, stream: Any) -> None:
 def _find(program: Program, given: Any, seed: int, gpu: Gpu) -> Find:
     if isinstance(given, str) and given == RANDOM:
         return lambda weight: _made_up(program, weight, seed, gpu)
+    check_buffers(program, given)
     opened = joined(program, _open(given if program.parameters() else {}))
 
     def one(name: str) -> Source:
         if name in program.constants:
             return source_of(name, program.constants[name], "", gpu)
-        names = names_of(name, program.facts.tied)
+        names = names_of(name, program.facts)
         here = [known for known in names if known in opened] or names[:1]
         dtype = opened.dtype(here[0]) if here[0] in opened else ""
         if all(isinstance(opened[known], np.ndarray) for known in here):
