@@ -63,7 +63,7 @@ class Answers:
 
 def checks(report: Report, folder: Path) -> None:
     """For each of the modules that were compiled."""
-    for place in sorted((folder / suite.SECOND / "functions").iterdir()):
+    for place in sorted((folder / suite.THIRD / "functions").iterdir()):
         answers = Answers(place / "reference.npz")
         with report.engine(place.name, partial(opened, place, answers)) as f:
             if f is None:

@@ -23,7 +23,7 @@ SECONDS = 70  # for each run
 
 def checks(report: Report, folder: Path) -> None:
     """One run of sanitized.py for each tool, and first one with an error to be found."""
-    model = sorted((folder / suite.SECOND / "kinds").iterdir())[0]
+    model = sorted((folder / suite.THIRD / "kinds").iterdir())[0]
     report.attempt("compute-sanitizer: notices", check_notices, model)
     for tool in TOOLS:
         report.attempt(f"compute-sanitizer: {tool}", check_tool, tool, model)

@@ -38,7 +38,7 @@ RING_WAITS = {
 
 def checks(report: Report, folder: Path) -> None:
     """Each in a generation and in a step."""
-    place = sorted((folder / suite.SECOND / "kinds").iterdir())[0]
+    place = sorted((folder / suite.THIRD / "kinds").iterdir())[0]
     program, reference = mk.load(place / "model.mkp"), Reference.load(place / "reference.npz")
     report.attempt("stall: an event never comes", check_event, program, reference)
     report.attempt("stall: words never come", check_words, program, reference)

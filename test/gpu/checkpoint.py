@@ -20,7 +20,7 @@ Layout = dict[str, tuple[str, Array]]  # by weight: the tensor in the file, and 
 def joined(parts: list[Path], sha256: str) -> bytes:
     """Raises Failed if a part is missing or of another run of `prepare`."""
     missing = [str(part) for part in parts if not part.exists()]
-    require(not missing, f"{' and '.join(missing)}: missing; carry the two folders one after the other")
+    require(not missing, f"{' and '.join(missing)}: missing; carry the folders one after the other")
     data = b"".join(part.read_bytes() for part in parts)
     if hashlib.sha256(data).hexdigest() != sha256:
         raise Failed(f"{' and '.join(map(str, parts))}: not two parts of one file; carry both again")

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Makes what the checks on a GPU need, where there is a compiler and no GPU: `./dev gpu-test --prepare`.
 
-Programs, and the answers of the interpreter and of Hugging Face in float32, go to .dev/gpu-test; each of its two
+Programs, and the answers of the interpreter and of Hugging Face in float32, go to .dev/gpu-test; each of its three
 folders is small enough for a machine that takes 64 MiB at once, the repository included.
 """
 
@@ -45,24 +45,23 @@ def main() -> None:
     )
     parser.add_argument("--to", type=Path, default=suite.FOLDER, help="folder (default: .dev/gpu-test)")
     options = parser.parse_args()
-    first, second = options.to / suite.FIRST, options.to / suite.SECOND
-    for folder in (first, second):
+    first, second, third = (options.to / name for name in (suite.FIRST, suite.SECOND, suite.THIRD))
+    for folder in (first, second, third):
         shutil.rmtree(folder, ignore_errors=True)
-    for folder, models in ((second, cases.KINDS), (first, cases.ARCHITECTURES)):
-        for number, (name, case) in enumerate(models.items()):
-            plain = re.sub("[^a-z0-9]+", "-", name.lower())
-            place = folder / "kinds" / f"{number}-{plain}"
-            timed(name, prepare_kinds, case, place)
-            if folder == second and not number:
-                for fault, left_out in check_stall.RINGS.items():
-                    timed(f"{name}, {fault}", prepare_broken, case, place, fault, left_out)
+    for number, (name, case) in enumerate({**cases.KINDS, **cases.ARCHITECTURES}.items()):
+        plain = re.sub("[^a-z0-9]+", "-", name.lower())
+        place = third / "kinds" / f"{number:02}-{plain}"
+        timed(name, prepare_kinds, case, place)
+        if not number:
+            for fault, left_out in check_stall.RINGS.items():
+                timed(f"{name}, {fault}", prepare_broken, case, place, fault, left_out)
     for name, case in (("precision", cases.PRECISION), ("steps", cases.STEPS)):
         timed(name, prepare_program, case, second / name)
     for name in functions.CASES:
-        timed(f"function {name}", functions.prepare, name, second / "functions" / name)
+        timed(f"function {name}", functions.prepare, name, third / "functions" / name)
     timed("SmolLM2", prepare_smollm2, first, second)
     prepare_alien(second / "alien.cubin")
-    for folder in (first, second):
+    for folder in (first, second, third):
         size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
         print(f"{folder}: {size / 2**20:.1f} MiB")
 

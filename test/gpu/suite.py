@@ -16,7 +16,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / ".dev" / "gpu-test"
 # What `prepare` writes, in two parts for a machine that takes no more than 64 MiB at once.
-FIRST, SECOND = "first", "second"
+FIRST, SECOND, THIRD = "first", "second", "third"
 
 Figures = dict[str, Any]
 

@@ -348,9 +348,9 @@ def test_what_is_passed_over_does_not_run() -> None:
             alone = [name for name, place in own.items() if place not in others]
             assert alone
             for name in alone:
-                device._rows(name)[0] = 77.0
+                device.rows(name)[0] = 77.0
             f(x)
-            untouched = [name for name in alone if (device._rows(name)[0] == 77.0).all()]
+            untouched = [name for name in alone if (device.rows(name)[0] == 77.0).all()]
             assert untouched == (alone if side == "stop" else [])
             seconds[side] = body_times(f, passed)
             for _ in range(4):  # the quickest: a worker may lose its core between two stamps

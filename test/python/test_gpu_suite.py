@@ -203,7 +203,7 @@ def test_parts_of_a_checkpoint(tmp_path: Path) -> None:
     parts = [tmp_path / "one", tmp_path / "two"]
     digest = hashlib.sha256(b"abcd").hexdigest()
     parts[0].write_bytes(b"ab")
-    with pytest.raises(Failed, match="two: missing; carry the two folders"):
+    with pytest.raises(Failed, match="two: missing; carry the folders"):
         checkpoint.joined(parts, digest)
     parts[1].write_bytes(b"cd")
     assert checkpoint.joined(parts, digest) == b"abcd"
