@@ -27,8 +27,10 @@ from bench.peer import ROOT
 
 LAYERS = (1, 16, 32, 48, 64, 80)
 LIMIT = 10.0  # seconds from a configuration to a proved table
-PHASES = {"start": "start", "import": "import", "fuse": "torch, mk, fused", "plan": "to a proved table",
-          "kernel": "to llvm", "assemble": "PTX, ptxas"}  # fmt: skip
+PHASES = {
+    "start": "start of Python", "import": "import, from a configuration to mk", "fuse": "fusion",
+    "plan": "plan, to a proved table", "kernel": "kernel, to LLVM", "assemble": "PTX, and ptxas",
+}  # fmt: skip
 TABLE = ("start", "import", "fuse", "plan")  # what comes before there is a table
 
 
@@ -158,7 +160,7 @@ def draw(runs: dict[int, dict[str, Any]], shape: str, path: Path) -> None:
     with plt.rc_context({"svg.hashsalt": "mk", "svg.fonttype": "none", "font.size": 9}):
         figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
         parts = [[run["cpu"][phase] for run in runs.values()] for phase in _phases(runs)]
-        axes.stackplot(list(runs), parts, labels=[f"{name}: {PHASES[name]}" for name in _phases(runs)])
+        axes.stackplot(list(runs), parts, labels=[PHASES[name] for name in _phases(runs)])
         axes.set_xlim(0, max(runs))
         axes.set_xlabel(f"layers of {shape}")
         axes.set_ylabel("CPU seconds")
