@@ -47,4 +47,6 @@ def test_the_plot_is_the_same_each_time(tmp_path: Path) -> None:
     for file in files:
         compile_cost.draw(runs, "a-shape", file)
     assert files[0].read_bytes() == files[1].read_bytes()
-    assert b"layers of a-shape" in files[0].read_bytes() and b"plan, to a proved table" in files[0].read_bytes()
+    assert (
+        b"layers of a-shape" in files[0].read_bytes() and b"plan, to a proved table" in files[0].read_bytes()
+    )
