@@ -188,6 +188,7 @@ private:
   Value normalize(Operation *op, Value row, Value x, ArrayRef<Value> vectors);
 
   // GpuLinear.cpp
+  RingPlace ifAnyRows(function_ref<RingPlace()> body);
   FailureOr<RingPlace> emitLinear();
   RingPlace emitLinear(LinearOp linear, int64_t groups);
   LogicalResult checkLinear(LinearOp linear);

@@ -73,13 +73,7 @@ FailureOr<RingPlace> GpuEmitter::emitExperts() {
     task.scalars = shared(layout.scratch, shapeOf(4), f32());
     return isa<MoeLinearOp>(op) ? emitMoeLinear(task) : emitMoeCombine(task);
   };
-  if (ofTokens)
-    return some();
-  Type i32 = b.getI32Type();
-  Value none = b.equal(rowCount(), b.index(0));
-  return RingPlace::of(b.choose(
-      TypeRange{i32, i32, i32}, none, [&] { return frame.ring.values(); },
-      [&] { return some().values(); }));
+  return ifAnyRows(some);
 }
 
 void mk::findExperts(GpuBuilder &b, ChosenExperts &experts, Value thread, Value count,

@@ -66,6 +66,18 @@ LogicalResult GpuEmitter::checkLinear(LinearOp linear) {
   return success();
 }
 
+/// A body that uses the ring. A step always has tokens, but perhaps no rows of logits; then the
+/// loader brings nothing either.
+RingPlace GpuEmitter::ifAnyRows(function_ref<RingPlace()> body) {
+  if (kind.getDomain() == mk_task::Domain::tokens)
+    return body();
+  Type i32 = b.getI32Type();
+  Value none = b.equal(rowCount(), b.index(0));
+  return RingPlace::of(b.choose(
+      TypeRange{i32, i32, i32}, none, [&] { return frame.ring.values(); },
+      [&] { return body().values(); }));
+}
+
 FailureOr<RingPlace> GpuEmitter::emitLinear() {
   auto linear = cast<LinearOp>(kind.getAnchor());
   if (failed(checkLinear(linear)))
@@ -77,14 +89,7 @@ FailureOr<RingPlace> GpuEmitter::emitLinear() {
     prepareNorms(layout.scratch, layout.scratch + kSumBytes);
     return emitLinear(linear, llvm::divideCeil(rows, kGroupRows));
   };
-  // Without rows the loader brings nothing either.
-  if (ofTokens)
-    return some();
-  Type i32 = b.getI32Type();
-  Value none = b.equal(rowCount(), b.index(0));
-  return RingPlace::of(b.choose(
-      TypeRange{i32, i32, i32}, none, [&] { return frame.ring.values(); },
-      [&] { return some().values(); }));
+  return ifAnyRows(some);
 }
 
 /// For 8 * `rowGroups` rows.

@@ -24,7 +24,7 @@ TARGET = "sm_90a"
 
 
 class Pair(nn.Module):
-    """Two inputs, two results in a dict, one of which goes on into the other."""
+    """Two inputs, two results in a dict, one of them read on; 96 columns behind a product."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -91,10 +91,10 @@ class Vision(nn.Module):
 class Decoder(nn.Module):
     """An own transformer: tokens and learned positions, grouped heads; every row sees all, or those before."""
 
-    def __init__(self, causal: bool, layers: int = 2) -> None:
+    def __init__(self, causal: bool, layers: int = 2, longest: int = 150) -> None:
         super().__init__()
         self.causal = causal
-        self.tokens, self.positions = nn.Embedding(50, 64), nn.Embedding(150, 64)
+        self.tokens, self.positions = nn.Embedding(50, 64), nn.Embedding(longest, 64)
         self.layers = nn.ModuleList(
             nn.ModuleDict({"norm": nn.LayerNorm(64), "qkv": nn.Linear(64, 128), "out": nn.Linear(64, 64)})
             for _ in range(layers)

@@ -8,6 +8,7 @@ import copy
 import ctypes
 import dataclasses
 import gc
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,37 +28,15 @@ from mk.runtime.gpu import driver
 from mk.schedule import ShuffledExecutor
 from models import randomize
 from test_function import flat, rows, tokens
-from test_schedule import Table, drop_wait, judge
+from test_schedule import judge, without_a_wait
 from torch import nn
 from torch.export import Dim
 
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from gpu.functions import Decoder, Gated, Pair
+
 SIZES = {"target": "sm_90a", "workers": 3, "page": 16, "split": 32}
-
-
-class Pair(nn.Module):
-    """Two inputs, two results in a dict, one of them read on; 96 columns behind a product."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.up, self.down = nn.Linear(64, 96), nn.Linear(96, 10)
-
-    def forward(self, x: torch.Tensor, y: torch.Tensor) -> dict[str, torch.Tensor]:
-        h = self.up(x) + torch.tanh(y)
-        return {"hidden": h, "out": self.down(F.gelu(h))}
-
-
-class Gated(nn.Module):
-    """A norm before a product, a gate, and a residual, of an input itself."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.norm = nn.RMSNorm(64, eps=1e-5)
-        self.gate, self.up, self.down = nn.Linear(64, 96), nn.Linear(64, 96), nn.Linear(96, 64)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        h = self.norm(x)
-        result: torch.Tensor = x + self.down(F.silu(self.gate(h)) * self.up(h))
-        return result
 
 
 class Odd(nn.Module):
@@ -83,31 +62,6 @@ class Mixer(nn.Module):
         q, k, v = (t.unflatten(-1, (2, 32)).transpose(1, 2) for t in self.qkv(self.first(x)).chunk(3, -1))
         x = x + self.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(-2))
         result: torch.Tensor = x + self.mlp(self.second(x))
-        return result
-
-
-class Decoder(nn.Module):
-    """An own transformer: tokens and learned positions, grouped heads; every row sees all, or those before."""
-
-    def __init__(self, causal: bool, layers: int = 2) -> None:
-        super().__init__()
-        self.causal = causal
-        self.tokens, self.positions = nn.Embedding(50, 64), nn.Embedding(60, 64)
-        self.layers = nn.ModuleList(
-            nn.ModuleDict({"norm": nn.LayerNorm(64), "qkv": nn.Linear(64, 128), "out": nn.Linear(64, 64)})
-            for _ in range(layers)
-        )
-        self.head = nn.Linear(64, 50, bias=False)
-
-    def forward(self, ids: torch.Tensor) -> torch.Tensor:
-        batch, length = ids.shape
-        x = self.tokens(ids) + self.positions(torch.arange(length, device=ids.device))
-        for layer in self.layers:
-            q, k, v = layer["qkv"](layer["norm"](x)).split([64, 32, 32], -1)  # type: ignore[index]
-            heads = [t.view(batch, length, -1, 32).transpose(1, 2) for t in (q, k, v)]
-            seen = F.scaled_dot_product_attention(*heads, is_causal=self.causal, enable_gqa=True)
-            x = x + layer["out"](seen.transpose(1, 2).reshape(batch, length, 64))  # type: ignore[index]
-        result: torch.Tensor = self.head(x)
         return result
 
 
@@ -158,7 +112,7 @@ BOTH = {0: Dim("b"), 1: Dim("l", max=50)}
 
 
 def test_an_mlp_over_more_rows_than_a_step_is_one_launch(tmp_path: Path) -> None:
-    module = randomize(Gated())
+    module = randomize(Gated(64, 96))
     other = copy.deepcopy(module)
     with torch.no_grad():
         other.norm.weight += 0.1
@@ -198,7 +152,7 @@ def test_generated_tasks(tmp_path: Path) -> None:
 @pytest.mark.parametrize("causal", [True, False])
 def test_an_own_transformer(causal: bool, tmp_path: Path) -> None:
     """Entries that fit a step, several of them in one, and those of three steps, whose rows may see each other."""
-    module = randomize(Decoder(causal))
+    module = randomize(Decoder(causal, longest=60))
     other = copy.deepcopy(module)
     other.causal = not causal
     with on_gpu(module, (tokens(2, 5),), ({**BOTH},), tmp_path, max_sequences=3) as (f, machine):
@@ -229,7 +183,7 @@ def test_encoders_see_their_whole_entry(name: str, tmp_path: Path) -> None:
 
 
 def test_calls_have_no_memory_and_entries_no_neighbours(tmp_path: Path) -> None:
-    module = randomize(Decoder(causal=False))
+    module = randomize(Decoder(causal=False, longest=60))
     with on_gpu(module, (tokens(2, 5),), ({**BOTH},), tmp_path, max_sequences=3) as (f, _):
         ids = tokens(4, 21)
         first = f(ids)
@@ -331,7 +285,7 @@ def test_ids_and_turned_results_on_the_gpu(tmp_path: Path) -> None:
 
 
 def test_close_frees_what_calls_needed(tmp_path: Path) -> None:
-    module = randomize(Gated())
+    module = randomize(Gated(64, 96))
     with on_gpu(module, (rows(2, 64),), ({**BATCH},), tmp_path) as (f, machine):
         for count in (3, 100, 5):
             f(rows(count, 64))
@@ -343,7 +297,7 @@ def test_close_frees_what_calls_needed(tmp_path: Path) -> None:
 
 def test_refusals_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No GPU, the wrong one, too little memory for a call, and heads that the GPU's attention does not know."""
-    module, x = randomize(Gated()), rows(2, 64)
+    module, x = randomize(Gated(64, 96)), rows(2, 64)
     with on_gpu(module, (x,), ({**BATCH},), tmp_path) as (f, machine):
         wanted = f(x)
         machine.cuda.fails["cuMemAlloc"] = Result.CUDA_ERROR_OUT_OF_MEMORY
@@ -369,7 +323,7 @@ def test_refusals_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_package_is_assembled_and_saved(tmp_path: Path) -> None:
     """By ptxas, for both kernels, without registers in memory; two attentions are two passes more."""
-    module = randomize(Decoder(causal=False))
+    module = randomize(Decoder(causal=False, longest=60))
     f = mk.compile_module(
         module, inputs=(tokens(2, 5),), dynamic=({**BOTH},), target="sm_90a", use_cache=False
     )
@@ -405,7 +359,7 @@ def test_an_agenda_has_every_row_in_its_order(sequences: int | None, passes: int
 
 def test_every_pass_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The control of whole entries: with one pass less, or rows of one step alone, long entries are wrong."""
-    module = randomize(Decoder(causal=False))
+    module = randomize(Decoder(causal=False, longest=60))
     with on_gpu(module, (tokens(2, 5),), ({**BOTH},), tmp_path) as (f, _):
         short, long = f(tokens(2, 16)), f(tokens(2, 30))
         host = f._host
@@ -418,7 +372,7 @@ def test_every_pass_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_bits_do_not_depend_on_workers_steps_or_the_order_of_threads(tmp_path: Path) -> None:
-    module, ids = randomize(Decoder(causal=False)), tokens(3, 21)
+    module, ids = randomize(Decoder(causal=False, longest=60)), tokens(3, 21)
     found = []
     for i, options in enumerate(({}, {"workers": 7}, {"max_tokens": 4, "max_sequences": 2}, {"trace": True})):
         (tmp_path / str(i)).mkdir()
@@ -432,7 +386,7 @@ def test_bits_do_not_depend_on_workers_steps_or_the_order_of_threads(tmp_path: P
 def test_the_schedule_holds_in_any_order(workers: int) -> None:
     """Inputs, records and results are in the proof: what it accepts runs in any legal order, without a wait it does
     not accept."""
-    module = randomize(Decoder(causal=False))
+    module = randomize(Decoder(causal=False, longest=60))
     planned = mk.lower_module(
         module, inputs=(tokens(2, 5),), dynamic=({**BOTH},), to="plan", **{**SIZES, "workers": workers}
     ).text()
@@ -440,14 +394,7 @@ def test_the_schedule_holds_in_any_order(workers: int) -> None:
     assert accepted and reference is not None
     for seed in range(5):
         ShuffledExecutor(reference).run(seed)
-    table = Table.parse(planned)
-    waiting = [(w, i) for w, i in table.places() if table.words[w][i][Table.WAITS]]
-    mutants = []
-    for w, i in waiting[:: len(waiting) // 10]:
-        mutant = table.copy()
-        drop_wait(mutant.words[w][i], 0)
-        mutants.append(mutant.write())
-    assert not any(judge(mutants)[0])
+    assert not any(judge(without_a_wait(planned))[0])
 
 
 def test_a_decision_by_data_is_refused() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import ctypes
 import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,13 +107,19 @@ def _from_foreign(name: str, found: Foreign, gpu: Gpu) -> HostArray | DeviceArra
     return HostArray(name, value, found.dtype, found.owner)
 
 
-def _check_place(name: str, found: Foreign, gpu: Gpu) -> None:
-    if not math.prod(found.shape):
-        return
+def other_gpu(address: int, shape: Sequence[int], gpu: Gpu) -> int | None:
+    """The GPU that an array lies on, if it is not `gpu`."""
+    if not math.prod(shape):
+        return None
     which = gpu.cuda.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
     with gpu:
-        ordinal = int(gpu.cuda("cuPointerGetAttribute", which, found.address))
-    if ordinal != gpu.ordinal:
+        ordinal = int(gpu.cuda("cuPointerGetAttribute", which, address))
+    return None if ordinal == gpu.ordinal else ordinal
+
+
+def _check_place(name: str, found: Foreign, gpu: Gpu) -> None:
+    ordinal = other_gpu(found.address, found.shape, gpu)
+    if ordinal is not None:
         raise WeightError(f"{name} lies on GPU {ordinal}, but the program runs on GPU {gpu.ordinal}")
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from mk.errors import InputError
+from mk.runtime.gpu.arrays import other_gpu
 from mk.runtime.gpu.context import Gpu
 from mk.runtime.gpu.dlpack import Foreign, foreign
 
@@ -85,10 +86,6 @@ def on_gpu(name: str, value: Any) -> GpuArray | None:
 
 def check_place(array: GpuArray, gpu: Gpu) -> None:
     """Raises InputError unless it lies on this GPU."""
-    if not math.prod(array.shape):
-        return
-    which = gpu.cuda.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
-    with gpu:
-        ordinal = int(gpu.cuda("cuPointerGetAttribute", which, array.address))
-    if ordinal != gpu.ordinal:
+    ordinal = other_gpu(array.address, array.shape, gpu)
+    if ordinal is not None:
         raise InputError(f"an input lies on GPU {ordinal}, but the program runs on GPU {gpu.ordinal}")
