@@ -18,12 +18,12 @@ _TICK = os.sysconf("SC_CLK_TCK")
 
 
 class Peer:
-    """A process that runs `bench.peers.serve`; `facts` is its first answer. Use it in a `with` block.
+    """A process that runs `bench.peers.serve` of the checkout `root`; `facts` is its first answer. For a `with` block.
 
     Raises RuntimeError, here and in `generate`, when the process has ended.
     """
 
-    def __init__(self, name: str, command: list[str], log: Path) -> None:
+    def __init__(self, name: str, command: list[str], log: Path, root: Path = ROOT) -> None:
         self.name, self._log = name, log
         log.parent.mkdir(parents=True, exist_ok=True)
         with open(log, "w") as stderr:
@@ -33,7 +33,7 @@ class Peer:
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 text=True,
-                cwd=ROOT,
+                cwd=root,
                 env={**os.environ, "PYTHONUNBUFFERED": "1"},  # keeps the log in the order of events
             )
         self.facts = self._answer()
