@@ -17,6 +17,14 @@ struct Item {
   Value token, range, kvHead, part;
 };
 
+/// The columns of a head that a lane of its warp has: those of number lane, lane + 32, ... of both
+/// halves, which have `parts` each.
+struct HeadColumns {
+  Value lane;
+  int64_t parts;
+  Value at(GpuBuilder &b, int64_t part, bool second) const;
+};
+
 struct AttendItems {
   AttendItems(GpuBuilder &b, mk_task::KindOp kind, OptionsAttr options);
 

@@ -26,6 +26,9 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
     return refuse(op, "expects heads of 32, 64, 128 or 256 columns");
   if (op.getNewRows().empty())
     return refuse(op, "expects the keys and values of the step as rows: run mk-forward-kv before");
+  bool made = !op.getPrologue().empty();
+  if (made && failed(checkPrologue(op)))
+    return failure();
   const Memory &positions = memoryOf(op.getPositions()), &slots = memoryOf(op.getSlots());
   if (positions.arena != "header" || slots.arena != "header")
     return refuse(op, "expects the positions and slots of the request");
@@ -178,8 +181,14 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
               [&](ValueRange left) {
                 Value row = b.toIndex(b.create<math::CountTrailingZerosOp>(left[0]));
                 auto load = [&] { return loadRow(item, row); };
-                SmallVector<Value> words = whenWritten(load, /*together=*/true);
-                put(ownOf(row), words[0], words[1]);
+                if (made) {
+                  HeadColumns columns = columnsOfHead(headDim);
+                  block.replaceColumns(ownOf(row), columns, makeRow(op, item, row, columns));
+                  b.create<mk_cta::ProxyFenceOp>();
+                } else {
+                  SmallVector<Value> words = whenWritten(load, /*together=*/true);
+                  put(ownOf(row), words[0], words[1]);
+                }
                 Value less = b.create<arith::SubIOp>(left[0], b.integer(1));
                 return SmallVector<Value>{b.create<arith::AndIOp>(left[0], less)};
               });
@@ -261,7 +270,7 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
     // Words under way are waited for wherever their registers are used again: none without an item.
     // Of long heads there are no registers for them beside the sums.
     SmallVector<Type> typesOfFresh(headDim / 32 * (narrow ? 1 : 2) + 2, vectorOf(4, i32));
-    bool ahead = headDim <= 64;
+    bool ahead = headDim <= 64 && !made;
     Words next;
     auto under = [&](Value i) {
       return b.choose(
@@ -283,18 +292,35 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
           Item item = itemAt(i);
           Value mine = b.equal(b.rem(i, kTeams), team);
           ValueRange words = carried.drop_front(3);
-          SmallVector<Value> none;
-          for (Type type : typesOfFresh)
-            none.push_back(b.create<arith::ConstantOp>(b.getZeroAttr(type)));
-          SmallVector<Value> fresh = b.choose(
-              typesOfFresh, mine,
-              [&] {
-                Words given =
-                    ahead ? Words{SmallVector<Value>(words), next.flagged} : issue(bodyOf(item));
-                return settle(given, bodyOf(item), /*together=*/true);
-              },
-              [&] { return ahead ? SmallVector<Value>(words) : none; });
-          fresh = replay(fresh, bodyOf(item));
+          SmallVector<Value> fresh;
+          auto orNone = [&](ArrayRef<Type> types, function_ref<SmallVector<Value>()> load) {
+            return b.choose(types, mine, load, [&] {
+              SmallVector<Value> none;
+              for (Type type : types)
+                none.push_back(b.create<arith::ConstantOp>(cast<TypedAttr>(b.getZeroAttr(type))));
+              return none;
+            });
+          };
+          if (made) {
+            SmallVector<Type> types(headDim / 8, i32);
+            types.append(2, vectorOf(4, i32));
+            fresh = orNone(
+                types, [&] { return makeFresh(op, item, items, joinTeam); });
+          } else if (ahead) {
+            fresh = b.choose(
+                typesOfFresh, mine,
+                [&] {
+                  Words given{SmallVector<Value>(words), next.flagged};
+                  return settle(given, bodyOf(item), /*together=*/true);
+                },
+                [&] { return SmallVector<Value>(words); });
+          } else {
+            fresh = orNone(typesOfFresh, [&] {
+              return settle(issue(bodyOf(item)), bodyOf(item), /*together=*/true);
+            });
+          }
+          if (!made)
+            fresh = replay(fresh, bodyOf(item));
           Value last = positionOf(item.token), own = whole ? ownOf(item.token) : last;
           Value range = items.rangeOf(item, last);
           Value end = items.endOf(range, last), first = items.firstOf(range, b.index(0));
