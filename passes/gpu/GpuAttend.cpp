@@ -33,7 +33,7 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
   if (positions.arena != "header" || slots.arena != "header")
     return refuse(op, "expects the positions and slots of the request");
 
-  AttendItems items(b, kind, options);
+  AttendItems items(b, kind, options, most);
   int64_t headDim = items.headDim, queryHeads = getColumns(op.getQuery()) / headDim,
           splits = op.getSplits(), perRow = headDim / 8;
   Type i32 = b.getI32Type();
@@ -74,11 +74,10 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
   auto clearBefore = [&] {
     if (!partials.flagged)
       return;
-    Value ranges = items.ranges(sizeOf(SharedLayout::lastPosition, /*before=*/true));
-    Value all = items.items(ranges, sizeOf(SharedLayout::tokens, /*before=*/true));
+    Deal before = items.deal([&](auto size) { return sizeOf(size, /*before=*/true); });
     Value cleared = rowsAs(otherCopy(partials), i32);
-    b.loop(b.index(0), items.count(all, begin, width), b.index(1), [&](Value i) {
-      Item item = items.decode(items.number(i, begin, width), ranges);
+    b.loop(b.index(0), items.passed(before, begin, width), b.index(1), [&](Value i) {
+      Item item = items.decode(items.number(before, i, begin, width), before);
       auto clear = [&](Value place) {
         b.create<mk_cta::ClearFlaggedOp>(cleared, ValueRange{item.token, place});
       };
@@ -215,6 +214,8 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
     return std::pair(Softmax::of(state), place);
   };
 
+  Deal deal;
+  Value kept; // the ranges of a run
   auto storeItem = [&](Item item, const Softmax &state) {
     auto sum = [&](Value x, Value y) { return b.fadd(x, y); };
     Value weight = b.reduceLanes(state.weight, 4, sum);
@@ -245,31 +246,52 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
         weight = b.fma(keep, of(w, b.index(headDim + 1)), weight);
         total = b.fma(keep, of(w, dim), total);
       }
-      auto put = [&](Value x, Value place) {
-        storeWord(b.create<arith::BitcastOp>(i32, x), partials, item.token, place);
+      auto put = [&](function_ref<void(Value x, int64_t column, Value place)> store) {
+        store(total, -1, sumPlace);
+        b.when(b.equal(dim, b.index(0)), [&] {
+          store(top, headDim, pairPlace);
+          store(weight, headDim + 1, b.add(pairPlace, 1));
+        });
       };
-      put(total, sumPlace);
-      b.when(b.equal(dim, b.index(0)), [&] {
-        put(top, pairPlace);
-        put(weight, b.add(pairPlace, 1));
-      });
+      auto pass = [&] {
+        put([&](Value x, int64_t, Value place) {
+          storeWord(b.create<arith::BitcastOp>(i32, x), partials, item.token, place);
+        });
+      };
+      auto keep = [&] {
+        put([&](Value x, int64_t column, Value) {
+          b.write(x, kept, {item.range, h, column < 0 ? dim : b.index(column)});
+        });
+      };
+      deal.joined ? b.when(deal.joined, keep, pass) : pass();
     });
   };
 
   // Items in the order of the ring, the teams in turn; what a team's next one needs of the step is
   // under way meanwhile.
   auto work = [&] {
-    Value ranges = items.ranges(sizeOf(SharedLayout::lastPosition, /*before=*/false));
-    Value all = items.items(ranges, sizeOf(SharedLayout::tokens, /*before=*/false));
-    Value count = items.count(all, begin, width);
+    deal = items.deal([&](auto size) { return sizeOf(size, /*before=*/false); });
+    if (deal.joined)
+      kept = shared(layout.scratch + AttendItems::meetingBytes(op),
+                    {items.room, items.together, headDim + 4}, f32());
+    Value count = items.count(deal, begin, width);
     auto itemAt = [&](Value i) {
-      Value number = b.min(items.number(i, begin, width), b.sub(all, b.index(1)));
-      return items.decode(number, ranges);
+      Value number = b.min(items.number(deal, i, begin, width), b.sub(deal.items, b.index(1)));
+      return items.decode(number, deal);
     };
     auto bodyOf = [&](Item item) { return [&, item] { return loadFresh(item); }; };
     // Words under way are waited for wherever their registers are used again: none without an item.
     // Of long heads there are no registers for them beside the sums.
-    SmallVector<Type> typesOfFresh(headDim / 32 * (narrow ? 1 : 2) + 2, vectorOf(4, i32));
+    SmallVector<Type> typesOfFresh(headDim / 32 * (query.records ? 4
+                                                   : narrow      ? 1
+                                                                 : 2),
+                                   vectorOf(query.records ? 2 : 4, i32));
+    typesOfFresh.append(2, vectorOf(4, i32));
+    auto none = [&](ArrayRef<Type> types) {
+      return llvm::map_to_vector(types, [&](Type type) -> Value {
+        return b.create<arith::ConstantOp>(cast<TypedAttr>(b.getZeroAttr(type)));
+      });
+    };
     bool ahead = headDim <= 64 && !made;
     Words next;
     auto under = [&](Value i) {
@@ -279,10 +301,7 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
             next = issue(bodyOf(itemAt(i)));
             return next.values;
           },
-          [&] {
-            Value none = b.create<arith::ConstantOp>(b.getZeroAttr(typesOfFresh[0]));
-            return SmallVector<Value>(typesOfFresh.size(), none);
-          });
+          [&] { return none(typesOfFresh); });
     };
     SmallVector<Value> init = frame.ring.values();
     if (ahead)
@@ -293,19 +312,12 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
           Value mine = b.equal(b.rem(i, kTeams), team);
           ValueRange words = carried.drop_front(3);
           SmallVector<Value> fresh;
-          auto orNone = [&](ArrayRef<Type> types, function_ref<SmallVector<Value>()> load) {
-            return b.choose(types, mine, load, [&] {
-              SmallVector<Value> none;
-              for (Type type : types)
-                none.push_back(b.create<arith::ConstantOp>(cast<TypedAttr>(b.getZeroAttr(type))));
-              return none;
-            });
-          };
           if (made) {
             SmallVector<Type> types(headDim / 8, i32);
             types.append(2, vectorOf(4, i32));
-            fresh = orNone(
-                types, [&] { return makeFresh(op, item, items, joinTeam); });
+            fresh = b.choose(
+                types, mine, [&] { return makeFresh(op, item, items, joinTeam); },
+                [&] { return none(types); });
           } else if (ahead) {
             fresh = b.choose(
                 typesOfFresh, mine,
@@ -315,9 +327,10 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
                 },
                 [&] { return SmallVector<Value>(words); });
           } else {
-            fresh = orNone(typesOfFresh, [&] {
-              return settle(issue(bodyOf(item)), bodyOf(item), /*together=*/true);
-            });
+            fresh = b.choose(
+                typesOfFresh, mine,
+                [&] { return settle(issue(bodyOf(item)), bodyOf(item), /*together=*/true); },
+                [&] { return none(typesOfFresh); });
           }
           if (!made)
             fresh = replay(fresh, bodyOf(item));
@@ -340,6 +353,8 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
           b.when(b.both(mine, b.less(skipped, blocks)),
                  [&] { storeItem(item, Softmax::of(ValueRange(state).drop_front(3))); });
           SmallVector<Value> result(ValueRange(state).take_front(3));
+          if (deal.joined)
+            b.when(items.endsRun(deal, item), [&] { joinOnChip(items, item, kept); });
           if (ahead)
             result.append(b.choose(
                 words.getTypes(), mine, [&] { return under(b.add(i, kTeams)); },

@@ -15,8 +15,9 @@ class ChosenExperts;
 /// but a slot; keys and values also for the step, which says whose they are.
 class Loader {
 public:
+  /// For steps of at most `most` tokens.
   Loader(GpuBuilder &b, mk_task::ProgramOp program, mk_task::TableOp table, Value context,
-         Value worker);
+         Value worker, int64_t most);
   void emit();
 
 private:
@@ -47,6 +48,7 @@ private:
   mk_task::ProgramOp program;
   mk_task::TableOp table;
   Value context, lane;
+  int64_t most;
   TargetAttr target;
   OptionsAttr options;
   SharedLayout layout;

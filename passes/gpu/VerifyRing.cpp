@@ -1,6 +1,7 @@
 // Part of mk, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "passes/Passes.h"
+#include "passes/gpu/AttendItems.h"
 #include "passes/gpu/Request.h"
 #include "passes/gpu/RingTrace.h"
 #include "passes/gpu/SharedLayout.h"
@@ -117,8 +118,9 @@ SmallVector<int64_t> Verifier::someExperts(int64_t count) {
   return result;
 }
 
-/// Every number of tokens, with contexts of up to two ranges and as many experts; then one token
-/// with contexts of all sorts, no and all experts, and no rows.
+/// Every number of tokens, with contexts of up to two ranges and as many experts; then many with
+/// contexts of as many ranges as a CTA joins and of more, one with contexts of all sorts, no and
+/// all experts, and no rows.
 SmallVector<Step> Verifier::steps() {
   SmallVector<int64_t> sorts, few;
   SmallVector<int64_t> borders = {0, options.getPage(), options.getSplit(), 2 * options.getSplit(),
@@ -142,6 +144,20 @@ SmallVector<Step> Verifier::steps() {
       step.positions.push_back(few[(t + tokens) % few.size()]);
     result.push_back(step);
   }
+  std::set<int64_t> far;
+  for (mk_task::KindOp kind : kindsOf(program, table))
+    if (auto attend = dyn_cast<AttendOp>(kind.getAnchor());
+        attend && most > kGroupRows && AttendItems::joins(kind))
+      for (int64_t ranges : {int64_t(2), AttendItems::roomFor(attend)})
+        for (int64_t position : {ranges * options.getSplit() - 1, ranges * options.getSplit()})
+          far.insert(std::min(position, options.getMaxLength() - 1));
+  for (int64_t position : far)
+    for (int64_t tokens : {kGroupRows + 1, most}) {
+      Step step = result[tokens - 1];
+      for (int64_t t = 0; t < tokens; t += 2)
+        step.positions[t] = position;
+      result.push_back(step);
+    }
   for (int64_t position : sorts)
     result.push_back({1, 1, {position}, someExperts(2)});
   if (fewestExperts)
