@@ -164,3 +164,15 @@ void GpuEmitter::clearUnits() {
     clearing = false;
   });
 }
+
+/// The same for all columns of the result of one CTA.
+void GpuEmitter::clearRows() {
+  const Memory &result = *outputs[0].memory;
+  if (!result.flagged)
+    return;
+  int64_t columns = result.columns();
+  auto size =
+      kind.getDomain() == mk_task::Domain::tokens ? SharedLayout::tokens : SharedLayout::rows;
+  b.loop(thread, b.mul(sizeOf(size, /*before=*/true), columns), b.index(kConsumers),
+         [&](Value i) { clearColumns(result, b.div(i, columns), b.rem(i, columns), Value()); });
+}
