@@ -125,8 +125,13 @@ def _sizes_of_calls(
     """A call is one step, if its data decides for all of it: steps of all rows that a call may have, within reason."""
     length, batch = signature.dims["length"], signature.dims.get("batch")
     entries = (batch.low, batch.high) if batch else (1, 1)
-    least, most = entries[0] * length.low, entries[1] * length.high
+    least, most = entries[0] * length.low, min(entries[1] * length.high, signature.together)
     result = {}
+    if least > signature.together:
+        raise CompileError(
+            f"the module decides for all rows of a call at once, which has at least {least}; what it sums up is "
+            f"exact for at most {signature.together}"
+        )
     if options.get("max_tokens") is None and (most <= _LARGEST_CALL or least > 512):
         result["max_tokens"] = max(512, most if most <= _LARGEST_CALL else least)
     elif options.get("max_tokens") is not None and options["max_tokens"] < least:
