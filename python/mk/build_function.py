@@ -122,8 +122,13 @@ def _sizes_of_calls(
 
     length, batch = signature.dims["length"], signature.dims.get("batch")
     entries = (batch.low, batch.high) if batch else (1, 1)
-    least, most = entries[0] * length.low, entries[1] * length.high
+    least, most = entries[0] * length.low, min(entries[1] * length.high, signature.together)
     result, on_gpu = {}, options.get("target") in GPUS
+    if least > signature.together:
+        raise CompileError(
+            f"the module decides for all rows of a call at once, which has at least {least}; what it sums up is "
+            f"exact for at most {signature.together}"
+        )
     if on_gpu and least > _LARGEST_GPU_STEP:
         raise CompileError(
             f"{name}: torch.cond decides for all rows of a call at once, which has at least {least}; a step on a GPU "
