@@ -11,7 +11,7 @@ def Mk_AcrossRowsOp : Mk_Op<"across_rows", [Pure]> {
     `how` is "sum", "mean", "max" or "min". Rows are added in ascending order, so the result has one value whatever the
     workers are; a maximum or minimum of anything that is not a number is not a number. The only operation in which rows
     meet outside of attention. That is why it is for functions whose calls are one step (`mk.finish`), and not for tokens,
-    whose results must not depend on what else is in a batch. Lowers to a `serial` kind. For a CPU.
+    whose results must not depend on what else is in a batch. Lowers to a `serial` kind.
 
     ```mlir
     %least = mk.across_rows %confidence {how = "min"} : (tensor<?x1xf32>) -> tensor<?x1xf32>
@@ -30,7 +30,7 @@ def Mk_ChooseOp : Mk_Op<"choose", [Pure]> {
     from `mk.across_rows`), so it is one decision for the step. As a value this is plain: both sides are computed, one is
     taken. What makes it control is that `mk-form-tasks` gives every operation that only one side needs that side as a
     condition: its tasks are passed over in steps that take the other one, see `mk_task.family`.
-    Lowers to a `columns` kind. For a CPU.
+    Only the rows of the side that is taken are looked at. Lowers to a `columns` kind.
 
     ```mlir
     %y = mk.choose %confident, %early, %late : (tensor<?x1xf32>, tensor<?x10xf32>, tensor<?x10xf32>) -> tensor<?x10xf32>

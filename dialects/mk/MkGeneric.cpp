@@ -92,7 +92,8 @@ static bool mayStandInRegion(Operation &op) {
          isa<arith::ConstantOp, arith::AddFOp, arith::SubFOp, arith::MulFOp, arith::DivFOp,
              arith::NegFOp, arith::MaximumFOp, arith::MinimumFOp, arith::CmpFOp, arith::CmpIOp,
              arith::SelectOp, arith::AndIOp, arith::OrIOp, arith::XOrIOp, arith::AddIOp,
-             arith::SubIOp, arith::MulIOp, arith::SIToFPOp, arith::FPToSIOp>(op) ||
+             arith::SubIOp, arith::MulIOp, arith::ShRUIOp, arith::BitcastOp, arith::SIToFPOp,
+             arith::FPToSIOp>(op) ||
          isa<math::AbsFOp, math::CeilOp, math::CosOp, math::ErfOp, math::ExpOp, math::ExpM1Op,
              math::FloorOp, math::LogOp, math::Log1pOp, math::PowFOp, math::RoundEvenOp,
              math::RsqrtOp, math::SinOp, math::SqrtOp, math::TanhOp, math::TruncOp>(op);

@@ -145,6 +145,28 @@ def MkCta_LookAgainOp : MkCta_Op<"look_again", [MemoryEffects<[MemRead, MemWrite
   }];
 }
 
+def MkCta_AwaitPredicateOp : MkCta_Op<"await_predicate", [MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "wait in a warp for the number that a condition asks for";
+  let description = [{
+    Of the flagged word at `place`, in units of 64 bytes of the activations, in the copy of `step`: 1 if its number is not
+    0, 0 if it is. All lanes look, as by `load_flagged`, until all have seen it written, and get the same answer; or -1 if that
+    takes too long, see `look_again`. A word is written once in a step, so whoever asks gets the same side: the loader and
+    the warps of the consumers agree about what they run without telling each other.
+
+    **Requires** that nobody may clear the word before: a consumer's signal comes behind its answer, and behind the loader's.
+
+    ```mlir
+    %side = mk_cta.await_predicate %place of %step in %context, %worker, %number, %overdue : memref<1xi32, 3>
+    ```
+  }];
+  let arguments = (ins Index:$place, Index:$step, MkCta_Context:$arenas, Index:$worker, Index:$number, MkCta_Word:$overdue,
+                       UnitAttr:$patient);
+  let results = (outs I32:$side);
+  let assemblyFormat = [{
+    $place `of` $step `in` $arenas `,` $worker `,` $number `,` $overdue (`patient` $patient^)? attr-dict `:` type($overdue)
+  }];
+}
+
 def MkCta_StepOp : MkCta_Op<"step", [MemoryEffects<[MemRead]>]> {
   let summary = "the number of steps that have ended before this run";
   let description = [{

@@ -188,7 +188,7 @@ static LogicalResult verifyConditions(FamilyOp family, const Declarations &decla
     auto buffer = dyn_cast_or_null<BufferOp>(lookup(declarations, condition.getBuffer()));
     auto type = buffer ? dyn_cast<RankedTensorType>(buffer.getType()) : RankedTensorType();
     if (!type || type.getRank() != 2 || type.getDimSize(1) != 1 || !type.getElementType().isF32() ||
-        buffer.getRequest() || buffer.getFlagged())
+        buffer.getRequest())
       return family.emitOpError() << family.getSymNameAttr()
                                   << ": condition expected a buffer tensor<?x1xf32>, found "
                                   << condition.getBuffer();

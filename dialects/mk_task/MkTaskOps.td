@@ -173,7 +173,8 @@ def MkTask_FamilyOp : MkTask_SymbolOp<"family"> {
 
     `conditions` are sides of `mk.choose` ops. The tasks of the family do their work only in steps
     in which all conditions hold, see `#mk_task.condition`. In any other step they wait and signal all the same, so that no
-    count of the schedule depends on data.
+    count of the schedule depends on data; and on a GPU they clear what they would have cleared of flagged results. Conditions
+    are asked for in their order: the predicate of one may be written only if those before it hold.
 
     ```mlir
     mk_task.family @model.layers.0.mlp.down_proj kind(@linear) [@h, @w] -> [@y]

@@ -129,8 +129,12 @@ SmallVector<Access> AccessAnalysis::getAccesses(FamilyOp family, int64_t begin, 
       unsigned object = objectOf.lookup(condition.getBuffer().getValue());
       auto same = llvm::find_if(
           result, [&](const Access &other) { return other.object == object && !other.write; });
+      // The word of a flagged one is looked at before all waits.
+      bool early = objects[object].flagged;
       if (same == result.end())
-        result.push_back({object, /*write=*/false, /*shares=*/false, {{0, 1}}});
+        result.push_back({object, /*write=*/false, /*shares=*/false, {{0, 1}}, early});
+      else
+        same->early |= early;
     }
   return result;
 }

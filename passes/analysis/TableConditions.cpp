@@ -55,9 +55,6 @@ LogicalResult ConditionVerifier::verifyEffects(FamilyOp family) {
     if (draws && isa<CacheOp>(output))
       return fault() << "writes cache " << name
                      << " only under a condition, but later steps read it";
-    if (auto buffer = dyn_cast<BufferOp>(output); buffer && buffer.getFlagged())
-      return fault() << "writes flagged buffer " << name
-                     << " only under a condition: its readers would wait for ever";
   }
   return success();
 }
@@ -133,9 +130,13 @@ LogicalResult verifyConditions(ProgramOp program, AccessAnalysis &analysis, Tabl
       return failure();
     Held held = getConditions(family);
     auto choose = dyn_cast_or_null<mk::ChooseOp>(analysis.getKind(family).getAnchor());
-    for (ConditionAttr condition : held)
-      if (failed(verifier.verifyRead(family, condition.getBuffer(), held)))
+    for (auto [i, condition] : llvm::enumerate(held)) {
+      // Words are waited for, if the conditions before hold; elsewhere any number will do.
+      auto buffer = cast<BufferOp>(analysis.lookup(condition.getBuffer().getValue()));
+      ArrayRef<ConditionAttr> before = buffer.getFlagged() ? ArrayRef(held).take_front(i) : held;
+      if (failed(verifier.verifyRead(family, condition.getBuffer(), before)))
         return failure();
+    }
     for (auto [i, name] : llvm::enumerate(family.getOperands())) {
       Held known = held;
       // Of an mk.choose only the side that is taken is read.

@@ -5,6 +5,7 @@
 #include "passes/gpu/Loader.h"
 #include "passes/gpu/Request.h"
 #include "passes/gpu/TableWalk.h"
+#include "passes/gpu/TaskConditions.h"
 
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 
@@ -83,8 +84,12 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
         for (int64_t flag : {SharedLayout::kReady, SharedLayout::kPassed})
           b.create<mk_cta::TellOp>(SharedLayout::flag(b, flag), before);
         if (layout.consumerList != layout.loaderList) { // there are experts
-          Value none = SharedLayout::routeNumber(b, context, before, b.index(0));
+          Value none = SharedLayout::instructionNumber(b, context, before, b.index(0));
           b.create<mk_cta::TellOp>(SharedLayout::flag(b, SharedLayout::kRouted), none);
+        }
+        if (TaskConditions::countMost(program)) {
+          Value none = SharedLayout::instructionNumber(b, context, before, b.index(0));
+          b.create<mk_cta::TellOp>(SharedLayout::flag(b, SharedLayout::kAsked), none);
         }
       });
       b.create<NVVM::Barrier0Op>();
@@ -218,14 +223,14 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
               Value line =
                   trace ? b.create<mk_cta::TraceLineOp>(context, worker, step, number) : Value();
               stamp(line, 0);
-              Value arrived = wait(waiter, instruction, number, step);
+              auto [arrived, met] = waitAndAsk(waiter, instruction, number, step);
               stamp(line, 1);
               SmallVector<Value> result = {arrived};
               result.append(b.choose(
                   TypeRange{i32, i32, i32}, arrived,
-                  [&] {
+                  [&, met = met] {
                     return run(instruction, number, line, step, tokens, rows,
-                               RingPlace::of(at.drop_front(1)));
+                               RingPlace::of(at.drop_front(1)), met);
                   },
                   [&] { return SmallVector<Value>(at.drop_front(1)); }));
               return result;
@@ -263,28 +268,54 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
           [&] { return waiter.wait(instruction, number, step); });
     }
 
-    SmallVector<Value> run(Value instruction, Value number, Value line, Value step, Value tokens,
-                           Value rows, RingPlace ring) {
+    /// Whether what the instruction waits for has come, and whether its conditions are met (null:
+    /// no instruction has any).
+    std::pair<Value, Value> waitAndAsk(Waiter &waiter, Value instruction, Value number,
+                                       Value step) {
+      TaskConditions conditions(b, program, context, worker, /*ofLoader=*/false);
+      auto plainly = [&] { return wait(waiter, instruction, number, step); };
+      if (!conditions)
+        return {plainly(), Value()};
+      return conditions.wait(waiter, instruction, number, step, kindsOf(program, tableOp), plainly);
+    }
+
+    /// The functions of the kinds, in place of which `.passed` ones take back what must be.
+    SmallVector<Value> callKind(Value kind, ValueRange arguments, RingPlace ring, bool passed) {
       Type i32 = b.getI32Type();
       auto cases = llvm::to_vector(llvm::seq<int64_t>(tableOp.getKinds().size()));
+      auto choose =
+          b.create<scf::IndexSwitchOp>(TypeRange{i32, i32, i32}, kind, cases, cases.size());
+      OpBuilder::InsertionGuard guard(b);
+      for (auto [i, kind] : llvm::enumerate(kindsOf(program, tableOp))) {
+        b.createBlock(&choose.getCaseRegions()[i]);
+        SmallVector<Value> results = ring.values();
+        if (passed && clearsWhenPassed(program, kind))
+          b.create<func::CallOp>(getPassedName(kind), TypeRange(), arguments);
+        else if (!passed)
+          results = llvm::to_vector(ValueRange(
+              b.create<func::CallOp>(getBodyName(kind, most), TypeRange{i32, i32, i32}, arguments)
+                  .getResults()));
+        b.create<scf::YieldOp>(results);
+      }
+      b.createBlock(&choose.getDefaultRegion()); // -2: an instruction that only waits
+      b.create<scf::YieldOp>(ring.values());
+      return SmallVector<Value>(choose.getResults());
+    }
+
+    SmallVector<Value> run(Value instruction, Value number, Value line, Value step, Value tokens,
+                           Value rows, RingPlace ring, Value met) {
+      Type i32 = b.getI32Type();
       // Fields are spread over the lanes: all of a warp read them.
       Value kind = field(instruction, "kind"), signal = field(instruction, "signal"),
             hints = field(instruction, "hints");
-      auto choose =
-          b.create<scf::IndexSwitchOp>(TypeRange{i32, i32, i32}, kind, cases, cases.size());
-      {
-        OpBuilder::InsertionGuard guard(b);
-        for (auto [i, kind] : llvm::enumerate(kindsOf(program, tableOp))) {
-          b.createBlock(&choose.getCaseRegions()[i]);
-          auto call =
-              b.create<func::CallOp>(getBodyName(kind, most), TypeRange{i32, i32, i32},
-                                     ValueRange{context, instruction, number, worker, step, tokens,
-                                                rows, ring.slot, ring.parity, ring.used});
-          b.create<scf::YieldOp>(call.getResults());
-        }
-        b.createBlock(&choose.getDefaultRegion()); // -2: an instruction that only waits
-        b.create<scf::YieldOp>(ring.values());
-      }
+      SmallVector<Value> arguments = {context, instruction, number,    worker,      step,
+                                      tokens,  rows,        ring.slot, ring.parity, ring.used};
+      auto call = [&](bool passed) { return callKind(kind, arguments, ring, passed); };
+      SmallVector<Value> after =
+          met ? b.choose(
+                    TypeRange{i32, i32, i32}, met, [&] { return call(/*passed=*/false); },
+                    [&] { return call(/*passed=*/true); })
+              : call(/*passed=*/false);
       b.barrier(); // all threads' writes come before the one signal
       stamp(line, 2);
       Value exists = b.create<arith::CmpIOp>(arith::CmpIPredicate::sge, signal, b.index(0));
@@ -295,7 +326,7 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
       });
       stamp(line, 3);
       stampRingWait(line);
-      return SmallVector<Value>(choose.getResults());
+      return after;
     }
   };
 };

@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "passes/gpu/CtaAssembly.h"
 
-#include "dialects/mk/Mk.h"
+#include "dialects/mk_task/MkTask.h"
 
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 
@@ -109,24 +109,55 @@ static void reportStall(GpuBuilder &b, Value context, Value worker, Value number
            "l,l,l,l", {line, toI64(b, number), toI64(b, event), seen});
 }
 
-std::pair<Value, Value> mk::lookAgain(GpuBuilder &b, Operation *op) {
-  Value context = op->getOperand(0), overdue = op->getOperand(3), begin = op->getOperand(4);
+std::pair<Value, Value> mk::lookAgain(GpuBuilder &b, LookAgain look) {
   auto compare = [&](arith::CmpIPredicate predicate, Value x, Value y) -> Value {
     return b.create<arith::CmpIOp>(predicate, x, y);
   };
-  Value zero = b.integer(0, 64), limit = loadWord(b, context, "stall_ns"), now = clock(b);
-  if (cast<mk_cta::LookAgainOp>(op).getPatient())
+  Value zero = b.integer(0, 64), limit = loadWord(b, look.context, "stall_ns"), now = clock(b);
+  if (look.patient)
     limit = b.create<arith::AddIOp>(limit, limit);
-  Value since = b.select(b.equal(begin, zero), now, begin);
+  Value since = b.select(b.equal(look.begin, zero), now, look.begin);
   Value late = compare(arith::CmpIPredicate::ugt, b.create<arith::SubIOp>(now, since), limit);
   late = b.both(late, compare(arith::CmpIPredicate::ne, limit, zero));
-  Value flag = element(b, overdue, b.index(0));
+  Value flag = element(b, look.overdue, b.index(0));
   b.when(late, [&] {
-    reportStall(b, context, op->getOperand(1), op->getOperand(2), b.index(-2), zero);
+    reportStall(b, look.context, look.worker, look.number, b.index(-2), zero);
     assembly(b, Type(), "st.volatile.shared.u32 [$0], 1;", "r", {flag});
   });
   Value given = assembly(b, b.getI32Type(), "ld.volatile.shared.u32 $0, [$1];", "=r,r", {flag});
   return {since, b.equal(given, b.integer(0))};
+}
+
+Value mk::awaitPredicate(GpuBuilder &b, mk_cta::AwaitPredicateOp op) {
+  // Operands by number: the accessor insists on the context's type.
+  Value context = op->getOperand(2), zero = b.integer(0);
+  Value offset = b.wideMul(op.getPlace(), mk_task::kAlignment);
+  Value ofCopy = b.toIndex(loadWord(b, context, "flagged"));
+  Value isFirst = b.equal(b.rem(op.getStep(), 2), b.index(0));
+  offset = b.wideAdd(offset, b.select(isFirst, b.index(0), ofCopy));
+  Value address = b.create<arith::AddIOp>(loadWord(b, context, "activations"), toI64(b, offset));
+  auto load = [&]() -> Value {
+    return assembly(b, b.getI32Type(), "ld.relaxed.gpu.global.u32 $0, [$1];", "=r,l", {address});
+  };
+  auto ballot = [&](Value which) -> Value {
+    Value all = b.create<NVVM::VoteBallotOp>(b.getI32Type(), b.integer(-1), which);
+    return b.create<arith::CmpIOp>(arith::CmpIPredicate::ne, all, zero);
+  };
+  auto isMissing = [&](Value word) { return b.equal(word, b.integer(-1)); };
+  // Carried: the word, when the wait began, and whether to go on.
+  SmallVector<Value> state = {load(), b.integer(0, 64), b.integer(1, 1)};
+  state = b.loopWhile(
+      state, [&](ValueRange at) { return ballot(b.both(isMissing(at[0]), at[2])); },
+      [&](ValueRange at) {
+        auto [since, again] = lookAgain(
+            b, {context, op.getWorker(), op.getNumber(), op.getOverdue(), at[1], op.getPatient()});
+        return SmallVector<Value>{load(), since, again};
+      });
+  // Of a float all bits but the sign: any number but 0 is a yes, as for mk.choose.
+  Value magnitude = b.createOrFold<arith::AndIOp>(state[0], b.integer(INT32_MAX));
+  Value yes = ballot(b.create<arith::CmpIOp>(arith::CmpIPredicate::ne, magnitude, zero));
+  Value side = b.create<arith::ExtUIOp>(b.getI32Type(), yes);
+  return b.select(ballot(isMissing(state[0])), b.integer(-1), side);
 }
 
 Value mk::poll(GpuBuilder &b, Operation *op) {

@@ -29,8 +29,14 @@ Value element(GpuBuilder &b, Value memory, Value i);
 /// The address, an i64, of an element in global memory.
 Value address(GpuBuilder &b, Value memory, ValueRange indices);
 Value loadFlagged(GpuBuilder &b, mk_cta::LoadFlaggedOp op);
-/// mk_cta.look_again: since when, and whether to go on.
-std::pair<Value, Value> lookAgain(GpuBuilder &b, Operation *op);
+/// mk_cta.look_again: since when, and whether to go on. `patient`: as the loader is.
+struct LookAgain {
+  Value context, worker, number, overdue, begin;
+  bool patient;
+};
+std::pair<Value, Value> lookAgain(GpuBuilder &b, LookAgain look);
+/// mk_cta.await_predicate: looks at the word in all lanes of a warp.
+Value awaitPredicate(GpuBuilder &b, mk_cta::AwaitPredicateOp op);
 /// Looks a few thousand times, then at the clock, and so on.
 Value poll(GpuBuilder &b, Operation *op);
 

@@ -16,6 +16,20 @@
 using namespace mlir;
 using namespace mlir::mk;
 
+/// The words of an item in the result: sums, and the pair of largest score and weight.
+void GpuEmitter::eachColumn(AttendItems &items, Item item, Value thread, int64_t threads,
+                            OfItem body) {
+  auto op = cast<AttendOp>(kind.getAnchor());
+  int64_t headDim = items.headDim, splits = op.getSplits(), columns = getColumns(op.getQuery());
+  b.loop(thread, b.index(items.together * headDim), b.index(threads), [&](Value i) {
+    Value h = b.div(i, headDim), dim = b.rem(i, headDim), head = b.add(items.firstHead(item), h);
+    Value place = b.add(b.mul(head, splits), item.range);
+    Value sum = b.add(b.mul(place, headDim), position(dim, mk_task::Order::fragments));
+    Value pair = b.mul(b.add(place, columns * splits / 2), 2);
+    b.when(b.less(head, items.endOfHeads(item)), [&] { body(h, dim, sum, pair); });
+  });
+}
+
 FailureOr<RingPlace> GpuEmitter::emitAttend() {
   auto op = cast<AttendOp>(kind.getAnchor());
   CacheType cache = op.getCache().getType();
@@ -59,34 +73,7 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
     owns.offset = b.index(SharedLayout::headerOf("positions"));
   auto ownOf = [&](Value token) { return b.toIndex(load(owns, token, token)); };
 
-  // The words of an item in the result: sums, and the pair of largest score and weight.
-  auto eachColumn = [&](Item item, Value thread, int64_t threads,
-                        function_ref<void(Value h, Value dim, Value sum, Value pair)> body) {
-    b.loop(thread, b.index(items.together * headDim), b.index(threads), [&](Value i) {
-      Value h = b.div(i, headDim), dim = b.rem(i, headDim), head = b.add(items.firstHead(item), h);
-      Value place = b.add(b.mul(head, splits), item.range);
-      Value sum = b.add(b.mul(place, headDim), position(dim, mk_task::Order::fragments));
-      Value pair = b.mul(b.add(place, queryHeads * splits * headDim / 2), 2);
-      b.when(b.less(head, items.endOfHeads(item)), [&] { body(h, dim, sum, pair); });
-    });
-  };
   Value begin = field("begin"), width = b.sub(field("end"), begin);
-  auto clearBefore = [&] {
-    if (!partials.flagged)
-      return;
-    Deal before = items.deal([&](auto size) { return sizeOf(size, /*before=*/true); });
-    Value cleared = rowsAs(otherCopy(partials), i32);
-    b.loop(b.index(0), items.passed(before, begin, width), b.index(1), [&](Value i) {
-      Item item = items.decode(items.number(before, i, begin, width), before);
-      auto clear = [&](Value place) {
-        b.create<mk_cta::ClearFlaggedOp>(cleared, ValueRange{item.token, place});
-      };
-      eachColumn(item, thread, kConsumers, [&](Value, Value dim, Value sum, Value pair) {
-        clear(sum);
-        b.when(b.less(dim, b.index(2)), [&] { clear(b.add(pair, dim)); });
-      });
-    });
-  };
 
   // A chunk of a row of the step, for the lanes of a warp side by side.
   Value chunk = b.rem(lane, perRow);
@@ -230,41 +217,42 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
     });
     joinTeam();
     Value inside = b.rem(thread, kTeam * 32), firstWarp = b.mul(team, kTeam);
-    eachColumn(item, inside, kTeam * 32, [&](Value h, Value dim, Value sumPlace, Value pairPlace) {
-      auto of = [&](int64_t w, Value column) {
-        return b.read(merged, {b.add(firstWarp, w), h, column});
-      };
-      SmallVector<Value> tops;
-      for (int64_t w = 0; w < kTeam; ++w)
-        tops.push_back(of(w, b.index(headDim)));
-      Value top = tops[0];
-      for (Value other : ArrayRef<Value>(tops).drop_front())
-        top = b.fmax(top, other);
-      Value weight = b.constant(f32(), 0.0), total = weight;
-      for (int64_t w = 0; w < kTeam; ++w) {
-        Value keep = b.fastExp(b.fsub(tops[w], top));
-        weight = b.fma(keep, of(w, b.index(headDim + 1)), weight);
-        total = b.fma(keep, of(w, dim), total);
-      }
-      auto put = [&](function_ref<void(Value x, int64_t column, Value place)> store) {
-        store(total, -1, sumPlace);
-        b.when(b.equal(dim, b.index(0)), [&] {
-          store(top, headDim, pairPlace);
-          store(weight, headDim + 1, b.add(pairPlace, 1));
-        });
-      };
-      auto pass = [&] {
-        put([&](Value x, int64_t, Value place) {
-          storeWord(b.create<arith::BitcastOp>(i32, x), partials, item.token, place);
-        });
-      };
-      auto keep = [&] {
-        put([&](Value x, int64_t column, Value) {
-          b.write(x, kept, {item.range, h, column < 0 ? dim : b.index(column)});
-        });
-      };
-      deal.joined ? b.when(deal.joined, keep, pass) : pass();
-    });
+    eachColumn(items, item, inside, kTeam * 32,
+               [&](Value h, Value dim, Value sumPlace, Value pairPlace) {
+                 auto of = [&](int64_t w, Value column) {
+                   return b.read(merged, {b.add(firstWarp, w), h, column});
+                 };
+                 SmallVector<Value> tops;
+                 for (int64_t w = 0; w < kTeam; ++w)
+                   tops.push_back(of(w, b.index(headDim)));
+                 Value top = tops[0];
+                 for (Value other : ArrayRef<Value>(tops).drop_front())
+                   top = b.fmax(top, other);
+                 Value weight = b.constant(f32(), 0.0), total = weight;
+                 for (int64_t w = 0; w < kTeam; ++w) {
+                   Value keep = b.fastExp(b.fsub(tops[w], top));
+                   weight = b.fma(keep, of(w, b.index(headDim + 1)), weight);
+                   total = b.fma(keep, of(w, dim), total);
+                 }
+                 auto put = [&](function_ref<void(Value x, int64_t column, Value place)> store) {
+                   store(total, -1, sumPlace);
+                   b.when(b.equal(dim, b.index(0)), [&] {
+                     store(top, headDim, pairPlace);
+                     store(weight, headDim + 1, b.add(pairPlace, 1));
+                   });
+                 };
+                 auto pass = [&] {
+                   put([&](Value x, int64_t, Value place) {
+                     storeWord(b.create<arith::BitcastOp>(i32, x), partials, item.token, place);
+                   });
+                 };
+                 auto keep = [&] {
+                   put([&](Value x, int64_t column, Value) {
+                     b.write(x, kept, {item.range, h, column < 0 ? dim : b.index(column)});
+                   });
+                 };
+                 deal.joined ? b.when(deal.joined, keep, pass) : pass();
+               });
   };
 
   // Items in the order of the ring, the teams in turn; what a team's next one needs of the step is
@@ -363,7 +351,7 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
         });
     return SmallVector<Value>(ValueRange(done).take_front(3));
   };
-  clearBefore();
+  clearItems(items, partials, begin, width);
   Waiter waiter{b, frame.context, frame.worker, thread};
   // Few CTAs have items, and a warp of them has few words to look at: no hint is sooner.
   Value arrived = b.choose(

@@ -21,7 +21,7 @@ SharedLayout::SharedLayout(mk_task::ProgramOp program, TargetAttr target) {
   stages = std::min<int64_t>((target.getShared() - ring) / kSlotBytes, kMaxStages);
 }
 
-Value SharedLayout::routeNumber(GpuBuilder &b, Value context, Value step, Value number) {
+Value SharedLayout::instructionNumber(GpuBuilder &b, Value context, Value step, Value number) {
   Value perStep = b.create<mk_cta::ContextWordOp>(context, "instructions");
   return b.wideAdd(b.wideMul(step, perStep), number);
 }

@@ -40,6 +40,10 @@ inline bool hasKernelOfFew(OptionsAttr options) { return options.getMaxTokens() 
 bool dependsOnRows(mk_task::KindOp kind);
 /// The function of a kind's body for steps of at most `most` tokens.
 std::string getBodyName(mk_task::KindOp kind, int64_t most);
+/// Whether there is something to do for a task of the kind that is passed over, and the function
+/// that does it.
+bool clearsWhenPassed(mk_task::ProgramOp program, mk_task::KindOp kind);
+std::string getPassedName(mk_task::KindOp kind);
 
 class GpuEmitter {
 public:
@@ -49,6 +53,8 @@ public:
 
   /// Where the ring stands after the body, or failure with a diagnostic.
   FailureOr<RingPlace> emit();
+  /// What is left of the body for a task that is passed over.
+  LogicalResult emitPassed();
   /// Bytes of shared memory that the kind's body uses.
   static int64_t scratchBytes(mk_task::KindOp kind);
 
@@ -121,6 +127,10 @@ private:
   void storeFlagged(Value value, const Memory &memory, Value row, Value place);
   Memory otherCopy(Memory memory);
   void clearUnits();
+  void clearRows();
+  void clearItems(AttendItems &items, const Memory &partials, Value begin, Value width);
+  using OfItem = function_ref<void(Value h, Value dim, Value sum, Value pair)>;
+  void eachColumn(AttendItems &items, Item item, Value thread, int64_t threads, OfItem body);
   Value readIndex(Value value, Value row) { return b.toIndex(load(memoryOf(value), row, row)); }
   LogicalResult refuse(Operation *op, const Twine &why);
   Type f32() { return b.getF32Type(); }
@@ -132,6 +142,7 @@ private:
   Value pullRope(RopeOp op, Value row, Column column);
   Value pullEmbedding(EmbeddingOp op, Value row, Column column);
   Value pullGeneric(GenericOp op, Value row, Column column); // GpuGeneric.cpp
+  Value pullChoose(ChooseOp op, Value row, Column column);   // GpuControl.cpp
   SmallVector<Value> pullFragment(Value value, FragmentPlace place);
   SmallVector<Value> loadFragment(const Memory &memory, FragmentPlace place);
 
@@ -206,6 +217,7 @@ private:
   LogicalResult checkExperts();
   struct ExpertTask;
   RingPlace emitMoeLinear(ExpertTask &task);
+  void clearRanks();
   RingPlace emitMoeCombine(ExpertTask &task);
   SmallVector<Value> expertRows(ExpertTask &task, Value chunk, ArrayRef<Value> rows,
                                 ArrayRef<Value> columns);
@@ -246,7 +258,8 @@ private:
   void emitArgmaxReduce(ArgmaxReduceOp op);
   void emitSample(SampleOp op);
   void emitAdvance(AdvanceOp op);
-  void emitFinish(); // GpuFinish.cpp
+  void emitFinish();                    // GpuFinish.cpp
+  void emitAcrossRows(AcrossRowsOp op); // GpuControl.cpp
   /// The largest (value, lowest column) over the consumers, known to all of them.
   std::pair<Value, Value> reduceBest(Value value, Value column);
   Value reduceSum(Value value);

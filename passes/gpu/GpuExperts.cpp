@@ -84,7 +84,7 @@ void mk::findExperts(GpuBuilder &b, ChosenExperts &experts, Value thread, Value 
   // step, when these words are taken back.
   b.when(b.equal(experts.count(), b.index(0)), [&] {
     watch.awaitTold(mk_cta::RingWait::passed, SharedLayout::flag(b, SharedLayout::kRouted),
-                    SharedLayout::routeNumber(b, watch.context, step, watch.number));
+                    SharedLayout::instructionNumber(b, watch.context, step, watch.number));
   });
 }
 
@@ -136,6 +136,12 @@ void GpuEmitter::atRank(Value rank, function_ref<void()> body) {
   memory.offset = before;
 }
 
+/// Takes back the words of a task's units for each expert of a token.
+void GpuEmitter::clearRanks() {
+  b.loop(b.index(0), b.index(ChosenExperts::chosenOf(kind)), b.index(1),
+         [&](Value rank) { atRank(rank, [&] { clearUnits(); }); });
+}
+
 /// What the epilogue makes of the sums of a column.
 void GpuEmitter::storeSums(ExpertTask &task, Value buffer, Value row, Value unit, Value inBatch,
                            Value active) {
@@ -172,8 +178,7 @@ RingPlace GpuEmitter::emitMoeLinear(ExpertTask &task) {
   SmallVector<Words> loaded;
   for (int64_t chunk = 0; chunk < (resident ? task.chunks() : 0); ++chunk)
     loaded.push_back(issue(bodyOf(b.index(chunk))));
-  b.loop(zero, b.index(ChosenExperts::chosenOf(kind)), b.index(1),
-         [&](Value rank) { atRank(rank, [&] { clearUnits(); }); });
+  clearRanks();
   findExperts(b, experts, thread, task.count, watch(), frame.step);
   SmallVector<RowFragments> whole;
   for (auto [chunk, words] : llvm::enumerate(loaded))

@@ -36,12 +36,7 @@ void GpuEmitter::emitTopkRoute(TopkRouteOp op) {
     b.loop(thread, b.mul(rows, columns), b.index(kConsumers),
            [&](Value i) { body(b.div(i, columns), b.rem(i, columns)); });
   };
-  if (result.flagged) {
-    auto size =
-        kind.getDomain() == mk_task::Domain::tokens ? SharedLayout::tokens : SharedLayout::rows;
-    eachColumn(sizeOf(size, /*before=*/true), experts,
-               [&](Value row, Value expert) { clearColumns(result, row, expert, Value()); });
-  }
+  clearRows();
   b.loop(zero, rowCount(), b.index(most), [&](Value first) {
     Value rows = b.min(b.sub(rowCount(), first), b.index(most));
     b.barrier(); // the rows before have been read

@@ -49,6 +49,7 @@ Value GpuEmitter::pull(Value value, Value row, Column column) {
           .Case([&](EmbeddingOp embedding) { return pullEmbedding(embedding, row, column); })
           .Case([&](CombineOp combine) { return pullCombine(combine, row, column); })
           .Case([&](GenericOp generic) { return pullGeneric(generic, row, column); })
+          .Case([&](ChooseOp choose) { return pullChoose(choose, row, column); })
           .Case<RmsNormOp, LayerNormOp>([&](auto norm) {
             SmallVector<Value> vectors;
             for (Value vector : norm->getOperands().drop_front())

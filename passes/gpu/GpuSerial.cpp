@@ -305,6 +305,7 @@ FailureOr<RingPlace> GpuEmitter::emitSerial() {
       .Case([&](SampleOp op) { return emitSample(op), frame.ring; })
       .Case([&](AdvanceOp op) { return emitAdvance(op), frame.ring; })
       .Case([&](TopkRouteOp op) { return emitTopkRoute(op), frame.ring; })
+      .Case([&](AcrossRowsOp op) { return emitAcrossRows(op), frame.ring; })
       .Case([&](FinishOp) { return emitFinish(), frame.ring; })
       .Default([&](Operation *op) { return refuse(op, "has no serial body"); });
 }

@@ -273,7 +273,7 @@ FailureOr<RingPlace> GpuEmitter::emitColumns() {
   for (Operation &op : body.front().without_terminator())
     if (!isElementwise(&op) &&
         !isa<SliceOp, RopeOp, SelectRowsOp, EmbeddingOp, CombineOp, GenericOp, GateRowsOp,
-             KvAppendOp, HeadNormOp, RmsNormOp, LayerNormOp>(op))
+             KvAppendOp, HeadNormOp, RmsNormOp, LayerNormOp, ChooseOp>(op))
       return refuse(&op, "has no body of its own: it is expected before or after a product");
   if (hasHeads())
     return emitHeads();

@@ -3,6 +3,7 @@
 #include "passes/gpu/Loader.h"
 #include "passes/gpu/Request.h"
 #include "passes/gpu/TableWalk.h"
+#include "passes/gpu/TaskConditions.h"
 #include "passes/gpu/WeightStream.h"
 
 #include "dialects/mk_cta/MkCta.h"
@@ -44,27 +45,14 @@ void Loader::emit() {
       State{b.integer(1, 1), start, start}.values(),
       [&](Value instruction, Value number, Value step, ValueRange at) {
         watch.number = number;
-        State state = State::of(
-            weights.eachCopy(instruction, at, [&](Value offset, Value bytes, ValueRange state) {
-              return fillWeights(offset, bytes, State::of(state)).values();
-            }));
-        Value kind = TableWalk{b, context, watch.worker}.field(instruction, "kind");
-        for (auto [i, op] : llvm::enumerate(kindsOf(program, table))) {
-          bool ofCache = isa<AttendOp>(op.getAnchor());
-          if (!ofCache && op.getKindClass() != mk_task::KindClass::experts)
-            continue;
-          Value here = b.both(b.equal(kind, b.index(i)), state.alive);
-          SmallVector<Value> values = state.values();
-          state = State::of(b.choose(
-              ValueRange(values).getTypes(), here,
-              [&, op = op] {
-                return (ofCache ? streamCache(op, instruction, step, state)
-                                : streamExperts(op, instruction, step, state))
-                    .values();
-              },
-              [&] { return values; }));
-        }
-        return state.values();
+        if (!TaskConditions::countMost(program))
+          return bring(weights, instruction, step, at);
+        auto [alive, met] = askConditions(instruction, step, at.front());
+        SmallVector<Value> state(at);
+        state.front() = alive;
+        return b.choose(
+            at.getTypes(), b.both(alive, met),
+            [&] { return bring(weights, instruction, step, state); }, [&] { return state; });
       },
       [&](Value step) {
         // The consumers may write what the next step is asked to do.
@@ -79,6 +67,63 @@ void Loader::emit() {
     return b.create<arith::CmpIOp>(arith::CmpIPredicate::ne, state.next.used, oldest.used);
   });
   watch.awaitTold(mk_cta::RingWait::left, watch.quit(), b.index(0));
+}
+
+/// What one instruction has in the ring.
+SmallVector<Value> Loader::bring(WeightStream &weights, Value instruction, Value step,
+                                 ValueRange at) {
+  State state =
+      State::of(weights.eachCopy(instruction, at, [&](Value offset, Value bytes, ValueRange state) {
+        return fillWeights(offset, bytes, State::of(state)).values();
+      }));
+  Value kind = TableWalk{b, context, watch.worker}.field(instruction, "kind");
+  for (auto [i, op] : llvm::enumerate(kindsOf(program, table))) {
+    bool ofCache = isa<AttendOp>(op.getAnchor());
+    if (!ofCache && op.getKindClass() != mk_task::KindClass::experts)
+      continue;
+    Value here = b.both(b.equal(kind, b.index(i)), state.alive);
+    SmallVector<Value> values = state.values();
+    state = State::of(b.choose(
+        ValueRange(values).getTypes(), here,
+        [&, op = op] {
+          return (ofCache ? streamCache(op, instruction, step, state)
+                          : streamExperts(op, instruction, step, state))
+              .values();
+        },
+        [&] { return values; }));
+  }
+  return state.values();
+}
+
+/// Whether the CTA goes on, and whether the conditions of an instruction with something in the ring
+/// are met. Words of the step are to be believed once it has begun; the consumers are told when
+/// they have been read.
+std::pair<Value, Value> Loader::askConditions(Value instruction, Value step, Value alive) {
+  TaskConditions conditions(b, program, context, watch.worker, /*ofLoader=*/true);
+  Value kind = TableWalk{b, context, watch.worker}.field(instruction, "kind");
+  Value asks = b.both(isOneOf(b, kind, kindsOf(program, table), TaskConditions::loaderAsks),
+                      b.both(conditions.some(instruction), alive));
+  SmallVector<Value> result = b.choose(
+      TypeRange{b.getI1Type(), b.getI1Type()}, asks,
+      [&] {
+        Value begun = watch.awaitTold(mk_cta::RingWait::begun,
+                                      SharedLayout::flag(b, SharedLayout::kReady), step);
+        return b.choose(
+            TypeRange{b.getI1Type(), b.getI1Type()}, begun,
+            [&] {
+              auto [met, known] = conditions.ask(instruction, watch.number, step);
+              b.syncWarp(); // every lane has looked
+              b.when(b.equal(lane, b.index(0)), [&] {
+                b.create<mk_cta::TellOp>(
+                    SharedLayout::flag(b, SharedLayout::kAsked),
+                    SharedLayout::instructionNumber(b, context, step, watch.number));
+              });
+              return SmallVector<Value>{known, met};
+            },
+            [&] { return SmallVector<Value>{begun, begun}; });
+      },
+      [&] { return SmallVector<Value>{alive, b.integer(1, 1)}; });
+  return {result[0], result[1]};
 }
 
 SmallVector<Value> Loader::drain(Value alive, RingPlace oldest,

@@ -9,6 +9,7 @@
 namespace mlir::mk {
 
 class ChosenExperts;
+struct WeightStream;
 
 /// The code of the loader warp: it issues the copies in the order in which the consumers use them,
 /// step after step, and runs ahead of the events by what the ring holds. Weights wait for nothing
@@ -29,6 +30,8 @@ private:
     SmallVector<Value> values() const;
     static State of(ValueRange values);
   };
+  SmallVector<Value> bring(WeightStream &weights, Value instruction, Value step, ValueRange at);
+  std::pair<Value, Value> askConditions(Value instruction, Value step, Value alive);
   State fillWeights(Value offset, Value bytes, State state);
   // LoaderExperts.cpp
   State streamExperts(mk_task::KindOp kind, Value instruction, Value step, State state);

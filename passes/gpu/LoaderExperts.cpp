@@ -45,7 +45,7 @@ Loader::State Loader::streamExperts(mk_task::KindOp kind, Value instruction, Val
         experts.find(rows);
         b.when(b.equal(lane, zero), [&] {
           b.create<mk_cta::TellOp>(SharedLayout::flag(b, SharedLayout::kRouted),
-                                   SharedLayout::routeNumber(b, context, step, watch.number));
+                                   SharedLayout::instructionNumber(b, context, step, watch.number));
         });
         // What was not a route says so by this.
         SmallVector<Value> init = before;

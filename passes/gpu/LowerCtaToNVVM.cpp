@@ -159,10 +159,15 @@ struct LowerCtaToNVVM : mk::impl::LowerCtaToNVVMBase<LowerCtaToNVVM> {
                        {address(b, clear.getMemory(), clear.getIndices()), b.integer(-1)});
               return true;
             })
-            .Case([&](mk_cta::LookAgainOp) {
-              auto [since, again] = lookAgain(b, op);
+            .Case([&](mk_cta::LookAgainOp look) {
+              auto [since, again] = lookAgain(b, {operand(0), operand(1), operand(2), operand(3),
+                                                  operand(4), look.getPatient()});
               op->getResult(1).replaceAllUsesWith(again);
               result = since;
+              return true;
+            })
+            .Case([&](mk_cta::AwaitPredicateOp await) {
+              result = awaitPredicate(b, await);
               return true;
             })
             .Case([&](mk_cta::PostOp post) {

@@ -50,7 +50,7 @@ struct LowerGpuKinds : mk::impl::LowerGpuKindsBase<LowerGpuKinds> {
                               << target->getShared();
         return signalPassFailure();
       }
-      if (failed(refuseConditions(program)))
+      if (failed(checkConditions(program)))
         return signalPassFailure();
       for (auto kind : program.getOps<mk_task::KindOp>()) {
         if (failed(lower(program, kind, layout, options->getMaxTokens())))
@@ -58,18 +58,59 @@ struct LowerGpuKinds : mk::impl::LowerGpuKindsBase<LowerGpuKinds> {
         if (hasKernelOfFew(*options) && dependsOnRows(kind) &&
             failed(lower(program, kind, layout, kGroupRows)))
           return signalPassFailure();
+        if (clearsWhenPassed(program, kind) &&
+            failed(lowerPassed(program, kind, layout, options->getMaxTokens())))
+          return signalPassFailure();
       }
       program.setScratch(layout.bytes());
     }
   }
 
-  /// The loader would bring what a task passes over.
-  LogicalResult refuseConditions(mk_task::ProgramOp program) {
+  /// Loader and consumers wait for the words of predicates.
+  LogicalResult checkConditions(mk_task::ProgramOp program) {
     for (auto family : program.getOps<mk_task::FamilyOp>())
-      if (family.getConditionsAttr())
-        return emitError(family.getLoc())
-               << family.getSymNameAttr()
-               << " runs or not by data, which has no code for a gpu: compile torch.cond for a cpu";
+      if (ArrayAttr conditions = family.getConditionsAttr())
+        for (auto condition : conditions.getAsRange<mk_task::ConditionAttr>())
+          if (auto buffer = dyn_cast_or_null<mk_task::BufferOp>(
+                  SymbolTable::lookupSymbolIn(program, condition.getBuffer()));
+              !buffer || !buffer.getFlagged())
+            return emitError(family.getLoc())
+                   << family.getSymNameAttr() << " has a condition on " << condition.getBuffer()
+                   << ", which does not say itself that it is there: expected a flagged buffer";
+    return success();
+  }
+
+  /// A function that is given what every body is, and what it knows by that.
+  std::pair<func::FuncOp, GpuFrame> begin(GpuBuilder &b, StringRef name, TypeRange results) {
+    b.setInsertionPointToEnd(getOperation().getBody());
+    Type index = b.getIndexType(), i32 = b.getI32Type();
+    auto type =
+        b.getFunctionType({b.getType<mk_cta::ContextType>(), b.getType<mk_cta::InstructionType>(),
+                           index, index, index, index, index, i32, i32, i32},
+                          results);
+    auto function = b.create<func::FuncOp>(name, type);
+    function.setPrivate();
+    Block *entry = function.addEntryBlock();
+    b.setInsertionPointToStart(entry);
+    auto argument = [&](unsigned i) { return entry->getArgument(i); };
+    return {function, GpuFrame{argument(0),
+                               argument(1),
+                               argument(2),
+                               argument(3),
+                               argument(4),
+                               argument(5),
+                               argument(6),
+                               {argument(7), argument(8), argument(9)}}};
+  }
+
+  /// For steps in which the conditions of a family of the kind do not hold.
+  LogicalResult lowerPassed(mk_task::ProgramOp program, mk_task::KindOp kind, SharedLayout layout,
+                            int64_t most) {
+    GpuBuilder b(kind.getLoc(), &getContext());
+    auto [function, frame] = begin(b, getPassedName(kind), {});
+    if (failed(GpuEmitter(b, program, kind, layout, frame, most).emitPassed()))
+      return failure();
+    b.create<func::ReturnOp>();
     return success();
   }
 
@@ -79,19 +120,8 @@ struct LowerGpuKinds : mk::impl::LowerGpuKindsBase<LowerGpuKinds> {
     if (!kind.getUnits())
       return kind.emitOpError("expects its work units: run mk-tile before");
     GpuBuilder b(kind.getLoc(), &getContext());
-    b.setInsertionPointToEnd(getOperation().getBody());
-    Type index = b.getIndexType(), i32 = b.getI32Type();
-    auto type =
-        b.getFunctionType({b.getType<mk_cta::ContextType>(), b.getType<mk_cta::InstructionType>(),
-                           index, index, index, index, index, i32, i32, i32},
-                          {i32, i32, i32});
-    auto function = b.create<func::FuncOp>(getBodyName(kind, most), type);
-    function.setPrivate();
-    Block *entry = function.addEntryBlock();
-    b.setInsertionPointToStart(entry);
-    auto argument = [&](unsigned i) { return entry->getArgument(i); };
-    GpuFrame frame{argument(0), argument(1), argument(2), argument(3),
-                   argument(4), argument(5), argument(6), {argument(7), argument(8), argument(9)}};
+    Type i32 = b.getI32Type();
+    auto [function, frame] = begin(b, getBodyName(kind, most), {i32, i32, i32});
     FailureOr<RingPlace> ring = GpuEmitter(b, program, kind, layout, frame, most).emit();
     if (failed(ring))
       return failure();

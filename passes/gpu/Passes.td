@@ -168,7 +168,10 @@ def LowerGpuKinds : Pass<"mk-lower-gpu-kinds", "::mlir::ModuleOp"> {
     once from memory to registers; for every two tiles in the ring tensor core products; sums added across the warps in
     fixed order; the epilogue, a column a thread. An `experts` kind reads its route first, and then is that for each expert
     which a token of the step has chosen. If a step may have more than eight tokens, either also gets a
-    function `@<kind>.8` for steps that do not. Also sets the program's `scratch`, here all of the shared memory.
+    function `@<kind>.8` for steps that do not. A kind of a family under conditions that writes flagged words also gets a
+    function `@<kind>.passed` for steps in which they do not hold: it writes nothing, but takes back, as the body does
+    first, what the step before may have written in the other copy. So a word is never older than its step, whoever ran.
+    Also sets the program's `scratch`, here all of the shared memory.
 
     **Requires** `mk-tile`, `mk-order-columns`, and `mk.target` of a GPU and `mk.options` on the module.
     **Ensures** a function for every kind in arith, math, scf, vector, memref, nvvm and mk_cta.
@@ -221,6 +224,11 @@ def BuildKernel : Pass<"mk-build-kernel", "::mlir::ModuleOp"> {
     which it waits until the consumers have told of the step, and tiles of experts, for which it waits for the words of
     the route that say which experts these are. One launch is one generation. If a step may have more than
     eight tokens, a second kernel `@mk_main_8` is for launches whose steps do not: with the functions `@<kind>.8`.
+
+    An instruction under conditions begins with the words of its predicates (`mk_cta.await_predicate`), each asked for if those
+    before it hold. The consumers then wait and signal as ever, but run the kind's `.passed` if one does not hold. If the
+    instruction has something in the ring the loader asks too, once the step has begun, before it brings any of it; and
+    the consumers signal only after it has: then nobody looks at a word any more when the next step takes it back.
 
     **Requires** `mk-build-table` and `mk-lower-gpu-kinds`. **Ensures** that the program is code: the
     `mk_task.program` is erased.
@@ -295,8 +303,10 @@ def VerifyRing : Pass<"mk-verify-ring", "::mlir::ModuleOp"> {
     The table is taken by the instructions that differ in kind and number of units. Where their units begin and where their
     weights lie is a symbol, so these may be anything. An instruction of attention is taken as it is, and contexts are a
     choice: those that end before, at and behind the borders of pages, ranges and windows. So are the experts that a step
-    has chosen: each half has their list in shared memory, made by the same code of the same words. What a use depends on must be a
-    number: a kernel in which it depends on data is refused.
+    has chosen: each half has their list in shared memory, made by the same code of the same words. Of predicates
+    (`mk_cta.await_predicate`) both halves get the same side, and for the conditions of each instruction there is a step in which
+    they hold, and one for each of them in which it alone fails. What a use depends on must be a number: a kernel in which
+    it depends on data is refused.
 
     **Requires** `mk-build-kernel{keep=true}`. **Ensures** that the `mk_task.program` and every `ring_holds` are gone.
 

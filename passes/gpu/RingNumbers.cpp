@@ -133,6 +133,11 @@ MaybeNumber RingTrace::evaluate(Operation *op) {
       })
       .Case<mk_cta::RingAwaitOp, mk_cta::AwaitToldOp, mk_cta::PollOp>(
           [&](Operation *) { return constant(1); }) // nothing stalls
+      .Case([&](mk_cta::AwaitPredicateOp await) -> MaybeNumber {
+        std::optional<int64_t> place = constantOf(get(await.getPlace()));
+        auto found = place ? inputs.predicates.find(*place) : inputs.predicates.end();
+        return found == inputs.predicates.end() ? MaybeNumber() : Number{found->second};
+      })
       .Case<mk_cta::ThreadOp, NVVM::ThreadIdXOp>([&](Operation *) {
         asksForThread |= !kind.empty();
         return constant(thread);

@@ -58,6 +58,7 @@ struct RingInputs {
   int64_t steps = 2;
   llvm::StringMap<int64_t> request;       // by array, its first word
   DenseMap<int64_t, int64_t> sharedWords; // by address
+  DenseMap<int64_t, bool> predicates;     // by the word of an instruction that names one
 };
 
 class RingTrace {

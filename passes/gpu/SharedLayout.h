@@ -35,6 +35,8 @@ struct SharedLayout {
   static constexpr int64_t kSizes = kHeader + 256;
   /// The route that the loader has read last: see GpuExperts.cpp.
   static constexpr int64_t kRouted = kSizes + 32;
+  /// The instruction whose predicates the loader has asked for last: see TaskConditions.h.
+  static constexpr int64_t kAsked = kRouted + 4;
   enum Size { tokens, rows, lastPosition, sizes };
   /// The first pages of each token's slot, int32 [16][kPages], as many as fit between the barriers
   /// of kMaxStages slots and the flags; a longer sequence has others too.
@@ -55,8 +57,8 @@ struct SharedLayout {
   static Value sizeTable(GpuBuilder &b) {
     return b.shared(kSizes, {2, Size::sizes + 1}, b.getI32Type());
   }
-  /// What stands for the route of an instruction: it grows from one to the next.
-  static Value routeNumber(GpuBuilder &b, Value context, Value step, Value number);
+  /// What stands for an instruction of a step: it grows from one to the next.
+  static Value instructionNumber(GpuBuilder &b, Value context, Value step, Value number);
   static Value pageRows(GpuBuilder &b) {
     return b.shared(kPageRows, {kMaxRows, kPages}, b.getI32Type());
   }

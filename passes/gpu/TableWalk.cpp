@@ -14,6 +14,15 @@ SmallVector<mk_task::KindOp> mk::kindsOf(mk_task::ProgramOp program, mk_task::Ta
       });
 }
 
+Value mk::isOneOf(GpuBuilder &b, Value kind, ArrayRef<mk_task::KindOp> kinds,
+                  function_ref<bool(mk_task::KindOp)> which) {
+  Value result = b.integer(0, 1);
+  for (auto [i, op] : llvm::enumerate(kinds))
+    if (which(op))
+      result = b.createOrFold<arith::OrIOp>(result, b.equal(kind, b.index(i)));
+  return result;
+}
+
 Value TableWalk::instructionAt(Value number) {
   return b.create<mk_cta::InstructionOp>(context, worker, number);
 }

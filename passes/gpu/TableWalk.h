@@ -11,6 +11,10 @@ namespace mlir::mk {
 /// The kinds of a table, in the order of their numbers in instructions.
 SmallVector<mk_task::KindOp> kindsOf(mk_task::ProgramOp program, mk_task::TableOp table);
 
+/// Whether a kind's number is that of one of those.
+Value isOneOf(GpuBuilder &b, Value kind, ArrayRef<mk_task::KindOp> kinds,
+              function_ref<bool(mk_task::KindOp)> which);
+
 /// How the warps of a CTA go through the instructions of their worker.
 struct TableWalk {
   GpuBuilder &b;

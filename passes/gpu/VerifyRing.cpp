@@ -1,8 +1,8 @@
 // Part of mk, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "passes/Passes.h"
-#include "passes/gpu/AttendItems.h"
 #include "passes/gpu/Request.h"
+#include "passes/gpu/RingSteps.h"
 #include "passes/gpu/RingTrace.h"
 #include "passes/gpu/SharedLayout.h"
 #include "passes/gpu/TableWalk.h"
@@ -16,13 +16,6 @@ using namespace mlir;
 using namespace mlir::mk;
 
 namespace {
-/// A step as the kernel sees it.
-struct Step {
-  int64_t tokens, rows;
-  SmallVector<int64_t> positions; // of each token, in a slot of its own
-  SmallVector<int64_t> experts;   // that its tokens choose, of every route
-};
-
 class Verifier {
 public:
   /// `most`: tokens of a step that `main` takes.
@@ -34,16 +27,14 @@ public:
 
 private:
   void takeInstructions();
-  SmallVector<Step> steps();
-  SmallVector<int64_t> someExperts(int64_t count);
-  void take(const Step &step);
+  void take(const RingStep &step);
   FailureOr<RingTrace> trace(const RingInputs &what, int64_t thread);
-  LogicalResult verify(const Step &step);
-  LogicalResult verifyBytes(const Step &step);
-  LogicalResult verifyOrder(ArrayRef<RingUse> uses, bool fills, const Step &step);
+  LogicalResult verify(const RingStep &step);
+  LogicalResult verifyBytes(const RingStep &step);
+  LogicalResult verifyOrder(ArrayRef<RingUse> uses, bool fills, const RingStep &step);
   LogicalResult verifyConsumer(const RingTrace &consumer, ArrayRef<RingUse> filled,
-                               const Step &step);
-  InFlightDiagnostic fault(const RingUse &use, size_t number, const Step &step);
+                               const RingStep &step);
+  InFlightDiagnostic fault(const RingUse &use, size_t number, const RingStep &step);
 
   func::FuncOp main;
   int64_t most;
@@ -54,7 +45,7 @@ private:
   SharedLayout layout;
   std::vector<int32_t> words;
   RingInputs inputs, ofCache; // all instructions, and those of attention
-  int64_t fewestExperts = 0;  // of a kind
+  RingChoices choices;
 };
 } // namespace
 
@@ -75,7 +66,7 @@ static void print(InFlightDiagnostic &to, ArrayRef<MaybeNumber> numbers) {
   to << ")";
 }
 
-InFlightDiagnostic Verifier::fault(const RingUse &use, size_t number, const Step &step) {
+InFlightDiagnostic Verifier::fault(const RingUse &use, size_t number, const RingStep &step) {
   InFlightDiagnostic error = use.op->emitOpError();
   error << "is use " << number << " of the ring";
   if (!use.kind.empty())
@@ -84,12 +75,20 @@ InFlightDiagnostic Verifier::fault(const RingUse &use, size_t number, const Step
   return error;
 }
 
+static Asked conditionsOf(ArrayRef<int32_t> words) {
+  Asked result;
+  for (int64_t i = 0; i < mk_task::kMaxConditions; ++i)
+    if (int32_t bits = words[mk_task::field_hints] >> (mk_task::kConditionBit + 2 * i); bits & 1)
+      result.push_back({words[mk_task::field_operand + mk_task::getConditionWord(i)], bits & 2});
+  return result;
+}
+
 /// The instructions that differ in what the ring may know of them.
 void Verifier::takeInstructions() {
   auto values = table.getWords().getValues<int32_t>();
   words.assign(values.begin(), values.end());
   SmallVector<mk_task::KindOp> kinds = kindsOf(program, table);
-  std::set<std::tuple<int32_t, int32_t, int32_t>> seen;
+  std::set<std::tuple<int32_t, int32_t, int32_t, Asked>> seen;
   for (size_t at = 0; at < words.size(); at += mk_task::kInstructionWords) {
     auto row = ArrayRef(words).slice(at, mk_task::kInstructionWords);
     int32_t kind = row[mk_task::field_kind], begin = row[mk_task::field_begin],
@@ -99,9 +98,13 @@ void Verifier::takeInstructions() {
     bool anywhere = kinds[kind].getKindClass() != mk_task::KindClass::attend;
     if (kinds[kind].getKindClass() == mk_task::KindClass::experts) {
       int64_t experts = kinds[kind].getMatrices();
-      fewestExperts = fewestExperts ? std::min(fewestExperts, experts) : experts;
+      choices.fewestExperts =
+          choices.fewestExperts ? std::min(choices.fewestExperts, experts) : experts;
     }
-    if (!seen.insert({kind, anywhere ? 0 : begin, anywhere ? end - begin : end}).second)
+    Asked conditions = conditionsOf(row);
+    if (!conditions.empty())
+      choices.asked.insert(conditions);
+    if (!seen.insert({kind, anywhere ? 0 : begin, anywhere ? end - begin : end, conditions}).second)
       continue;
     inputs.instructions.push_back({row, anywhere});
     if (!anywhere)
@@ -109,65 +112,7 @@ void Verifier::takeInstructions() {
   }
 }
 
-/// So many, from the first to the last.
-SmallVector<int64_t> Verifier::someExperts(int64_t count) {
-  SmallVector<int64_t> result;
-  for (int64_t i = 0; i < std::min(count, fewestExperts); ++i)
-    result.push_back(
-        count < fewestExperts ? i * (fewestExperts - 1) / std::max<int64_t>(1, count - 1) : i);
-  return result;
-}
-
-/// Every number of tokens, with contexts of up to two ranges and as many experts; then many with
-/// contexts of as many ranges as a CTA joins and of more, one with contexts of all sorts, no and
-/// all experts, and no rows.
-SmallVector<Step> Verifier::steps() {
-  SmallVector<int64_t> sorts, few;
-  SmallVector<int64_t> borders = {0, options.getPage(), options.getSplit(), 2 * options.getSplit(),
-                                  options.getMaxLength()};
-  for (mk_task::KindOp kind : kindsOf(program, table))
-    if (auto attend = dyn_cast<AttendOp>(kind.getAnchor()); attend && attend.getWindow())
-      for (int64_t ranges : {0, 1}) // where windows leave a position, and a range
-        borders.push_back(attend.getWindow() + ranges * options.getSplit());
-  for (int64_t border : borders)
-    for (int64_t position : {border - 1, border, border + 1})
-      if (position >= 0 && position < options.getMaxLength() &&
-          !llvm::is_contained(sorts, position)) {
-        sorts.push_back(position);
-        if (border <= options.getSplit())
-          few.push_back(position);
-      }
-  SmallVector<Step> result;
-  for (int64_t tokens = 1; tokens <= most; ++tokens) {
-    Step step{tokens, std::min(tokens, options.getMaxRows()), {}, someExperts(tokens)};
-    for (int64_t t = 0; t < tokens; ++t)
-      step.positions.push_back(few[(t + tokens) % few.size()]);
-    result.push_back(step);
-  }
-  std::set<int64_t> far;
-  for (mk_task::KindOp kind : kindsOf(program, table))
-    if (auto attend = dyn_cast<AttendOp>(kind.getAnchor());
-        attend && most > kGroupRows && AttendItems::joins(kind))
-      for (int64_t ranges : {int64_t(2), AttendItems::roomFor(attend)})
-        for (int64_t position : {ranges * options.getSplit() - 1, ranges * options.getSplit()})
-          far.insert(std::min(position, options.getMaxLength() - 1));
-  for (int64_t position : far)
-    for (int64_t tokens : {kGroupRows + 1, most}) {
-      Step step = result[tokens - 1];
-      for (int64_t t = 0; t < tokens; t += 2)
-        step.positions[t] = position;
-      result.push_back(step);
-    }
-  for (int64_t position : sorts)
-    result.push_back({1, 1, {position}, someExperts(2)});
-  if (fewestExperts)
-    for (int64_t count : {int64_t(0), fewestExperts})
-      result.push_back({1, 1, {0}, someExperts(count)});
-  result.push_back({1, 0, {0}, {}});
-  return result;
-}
-
-void Verifier::take(const Step &step) {
+void Verifier::take(const RingStep &step) {
   inputs.request = {{"n_tokens", step.tokens}, {"n_rows", step.rows}, {"steps", inputs.steps}};
   inputs.sharedWords.clear();
   for (int64_t flag : {SharedLayout::kQuit, SharedLayout::kOverdue})
@@ -192,12 +137,19 @@ void Verifier::take(const Step &step) {
     tell(SharedLayout::lastPosition, *llvm::max_element(step.positions));
   }
   for (int64_t list : {layout.loaderList, layout.consumerList}) {
-    if (!fewestExperts)
+    if (!choices.fewestExperts)
       break;
     inputs.sharedWords[list] = step.experts.size();
     for (auto [i, expert] : llvm::enumerate(step.experts))
       inputs.sharedWords[list + 4 * (int64_t(i) + 1)] = expert;
   }
+  inputs.predicates.clear();
+  for (const Asked &conditions : choices.asked)
+    for (auto [word, side] : conditions)
+      inputs.predicates[word] = step.otherwise;
+  for (auto [word, side] : step.sides)
+    inputs.predicates[word] = side;
+  ofCache.predicates = inputs.predicates;
   ofCache.steps = inputs.steps;
   ofCache.request = inputs.request;
   ofCache.sharedWords = inputs.sharedWords;
@@ -211,7 +163,7 @@ FailureOr<RingTrace> Verifier::trace(const RingInputs &what, int64_t thread) {
 }
 
 /// Slots in their order, each waited for in the phase that is due.
-LogicalResult Verifier::verifyOrder(ArrayRef<RingUse> uses, bool fills, const Step &step) {
+LogicalResult Verifier::verifyOrder(ArrayRef<RingUse> uses, bool fills, const RingStep &step) {
   for (auto [number, use] : llvm::enumerate(uses)) {
     int64_t slot = number % layout.stages,
             parity = int64_t(number / layout.stages) % 2 ^ (fills ? 1 : 0);
@@ -226,7 +178,7 @@ LogicalResult Verifier::verifyOrder(ArrayRef<RingUse> uses, bool fills, const St
 }
 
 /// Of tiles one copy brings all bytes; of a block each lane of the loader copies some.
-LogicalResult Verifier::verifyBytes(const Step &step) {
+LogicalResult Verifier::verifyBytes(const RingStep &step) {
   SmallVector<RingUse> uses;
   for (int64_t lane = 0; lane < 32; ++lane) {
     FailureOr<RingTrace> found = trace(ofCache, kConsumers + lane);
@@ -253,7 +205,7 @@ LogicalResult Verifier::verifyBytes(const Step &step) {
 }
 
 LogicalResult Verifier::verifyConsumer(const RingTrace &consumer, ArrayRef<RingUse> filled,
-                                       const Step &step) {
+                                       const RingStep &step) {
   if (failed(verifyOrder(consumer.uses, /*fills=*/false, step)))
     return failure();
   for (auto [number, use] : llvm::enumerate(consumer.uses)) {
@@ -280,7 +232,7 @@ LogicalResult Verifier::verifyConsumer(const RingTrace &consumer, ArrayRef<RingU
   return success();
 }
 
-LogicalResult Verifier::verify(const Step &step) {
+LogicalResult Verifier::verify(const RingStep &step) {
   take(step);
   FailureOr<RingTrace> loader = trace(inputs, kConsumers);
   if (failed(loader) || failed(verifyOrder(loader->uses, /*fills=*/true, step)) ||
@@ -308,7 +260,7 @@ LogicalResult Verifier::verify(const Step &step) {
 
 LogicalResult Verifier::run() {
   takeInstructions();
-  for (const Step &step : steps())
+  for (const RingStep &step : stepsOf(options, kindsOf(program, table), choices, most))
     if (failed(verify(step)))
       return failure();
   return success();

@@ -32,7 +32,8 @@ Value Waiter::poll(function_ref<Value()> body) {
   return alive();
 }
 
-Value Waiter::wait(Value instruction, Value number, Value step) {
+Value Waiter::wait(Value instruction, Value number, Value step,
+                   function_ref<Value(Value arrived)> more) {
   auto field = [&](StringRef name, int64_t i = 0) -> Value {
     return b.create<mk_cta::FieldOp>(instruction, name, i);
   };
@@ -59,7 +60,7 @@ Value Waiter::wait(Value instruction, Value number, Value step) {
           },
           [&] { return arrived; });
     }
-    return arrived;
+    return more ? more(arrived) : arrived;
   });
 }
 

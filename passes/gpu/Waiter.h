@@ -21,8 +21,10 @@ struct Waiter {
   Value alive();
   /// `body` gives whether what is waited for has come; false once it is overdue.
   Value poll(function_ref<Value()> body);
-  /// For all that the instruction waits for, in step number `step`.
-  Value wait(Value instruction, Value number, Value step);
+  /// For all that the instruction waits for, in step number `step`; `more` waits for more than
+  /// that, given whether so much has arrived.
+  Value wait(Value instruction, Value number, Value step,
+             function_ref<Value(Value arrived)> more = {});
   /// Whether an instruction waits for nothing but one hint, so that it may look at the words at
   /// once.
   Value onlyHints(Value instruction);

@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 // The custom operators that the importer makes of torch.cond and of what its predicate asks of all
-// rows: torch.mk.across_rows(x, how) of one number for each row -> one number;
-// torch.mk.choose(predicate, taken, other) -> one of both.
+// rows: torch.mk.across_rows(x, how, most) of one number for each of `most` rows at most -> one
+// number; torch.mk.choose(predicate, taken, other) -> one of both.
 
 #include "passes/import/Generic.h"
 
@@ -34,14 +34,21 @@ static bool hasRows(const Meaning &meaning) {
 
 static std::optional<Meaning> acrossRows(Conversion &conversion, Operation *op) {
   std::optional<StringRef> how = readString(op->getOperand(1));
+  std::optional<int64_t> most = readInt(op->getOperand(2));
   std::optional<Meaning> x = makePlain(conversion, conversion.get(op->getOperand(0)), op->getLoc());
-  if (!how || !x)
+  if (!how || !most || !x)
     return std::nullopt;
   if (!hasRows(*x) || getColumns(x->view.value) != 1) {
     conversion.note("one number of each row is needed");
     return std::nullopt;
   }
-  if (x->kind != Kind::Rows && *how != "max" && *how != "min") {
+  double bound = x->kind == Kind::Flags ? 1 : x->bound;
+  bool isExact = *how == "max" || *how == "min";
+  if (*how == "sum" && x->kind != Kind::Rows) { // no partial sum is beyond what float32 holds
+    bound *= double(*most);
+    isExact = bound <= kExactIntegers;
+  }
+  if (x->kind != Kind::Rows && !isExact) {
     conversion.note("arithmetic of integers that float32 may not hold exactly");
     return std::nullopt;
   }
@@ -50,6 +57,9 @@ static std::optional<Meaning> acrossRows(Conversion &conversion, Operation *op) 
                                       conversion.getBuilder().getStringAttr(*how));
   Meaning result = *x;
   result.view = RowView{value, 0, {}, Value()};
+  result.bound = bound;
+  if (*how == "sum" && x->kind == Kind::Flags)
+    result.kind = Kind::Whole;
   return result;
 }
 
@@ -98,6 +108,6 @@ static std::optional<Meaning> choose(Conversion &conversion, Operation *op) {
 }
 
 void mk::addControlRules(Rules &rules) {
-  rules.add("torch.mk.across_rows", 2, acrossRows);
+  rules.add("torch.mk.across_rows", 3, acrossRows);
   rules.add("torch.mk.choose", 3, choose);
 }

@@ -125,6 +125,7 @@ void addGenericNormRules(Rules &rules);
 void addGenericProductRules(Rules &rules);
 void addGenericRankRules(Rules &rules);
 void addGenericPlaceRules(Rules &rules);
+void addGenericRoundingRules(Rules &rules);
 
 } // namespace mlir::mk
 

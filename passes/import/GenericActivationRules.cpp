@@ -143,6 +143,11 @@ static Value isInf(Scalars &s, Value x, ArrayRef<double>) {
   return s.fromTruth(
       s.compare(CmpFPredicate::OEQ, size, s.c(std::numeric_limits<double>::infinity())));
 }
+static Value isFinite(Scalars &s, Value x, ArrayRef<double>) {
+  Value size = s.make<math::AbsFOp>(x);
+  return s.fromTruth(
+      s.compare(CmpFPredicate::OLT, size, s.c(std::numeric_limits<double>::infinity())));
+}
 static Value gelu(Scalars &s, Value x, ArrayRef<double>) {
   Value erf = s.make<math::ErfOp>(s.mul(x, s.c(0.70710678118654752)));
   return s.mul(s.mul(x, s.c(0.5)), s.add(s.c(1), erf));
@@ -213,4 +218,5 @@ void mk::addGenericActivationRules(Rules &rules) {
   add("threshold", apply<threshold, 2>, 3);
   add("isnan", apply<isNan>);
   add("isinf", apply<isInf>);
+  add("isfinite", apply<isFinite>);
 }

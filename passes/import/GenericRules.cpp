@@ -98,4 +98,5 @@ void mk::addGenericRules(Rules &rules) {
   addGenericProductRules(rules);
   addGenericRankRules(rules);
   addGenericPlaceRules(rules);
+  addGenericRoundingRules(rules);
 }

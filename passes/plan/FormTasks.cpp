@@ -199,16 +199,14 @@ LogicalResult Former::checkPositions(EmbeddingOp op) {
                             << " in whole pages, found " << length;
 }
 
-/// What depends on the data of a whole step is for functions, and for a CPU: a token's result must
-/// not depend on what else is in the step.
+/// What depends on the data of a whole step is for functions: a token's result must not depend on
+/// what else is in the step.
 LogicalResult Former::checkControl(Operation *op) {
   if (!isa<AcrossRowsOp, ChooseOp>(op))
     return success();
   if (func.getBody().getOps<FinishOp>().empty())
     return emitModelError(op) << "looks at all tokens of a step; expected a function that ends "
                                  "with mk.finish, not a language model";
-  if (TargetAttr target = getTarget(op); target && target.isGpu())
-    return emitModelError(op) << "has no kernel: control that depends on data is for a CPU";
   if (auto choose = dyn_cast<ChooseOp>(op); choose && !isEqualInAllRows(choose.getPredicate()))
     return emitModelError(op) << "expected a predicate that is equal in all rows, made from "
                                  "mk.across_rows";

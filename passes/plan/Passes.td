@@ -108,8 +108,10 @@ def FlagBuffers : Pass<"mk-flag-buffers", "::mlir::ModuleOp"> {
     A release waits until the memory has taken all that the CTA wrote, and that stands in line behind the bytes
     that the loader has on their way; with the acquire it costs about as much as a small operator. Words that
     say themselves whether they have been written need neither (see `mk_task.buffer`). A buffer gets such words
-    if one family of tiles, experts, columns or attention, or a router, writes it and such families alone read it, and if
-    its rows are short enough to be cleared in every step. For a CPU the pass does nothing.
+    if one family of tiles, experts, columns or attention, a router or an `mk.across_rows` writes it and such families alone
+    read it, and if its rows are short enough to be cleared in every step. So does a predicate, whoever else reads it: who
+    has a condition looks at its word. What both sides of an `mk.choose` write has two writers, and events.
+    For a CPU the pass does nothing.
 
     **Requires** `mk-form-tasks` and `mk.target`. **Ensures** `flagged` on these buffers; values are unchanged.
 
@@ -311,7 +313,8 @@ def VerifySchedule : Pass<"mk-verify-schedule", "::mlir::ModuleOp"> {
     6. *Nothing passed over is needed.* Families under conditions wait and signal in every step, so 2 to 5 are as if all
        ran. Whichever sides of its `mk.choose` ops a step takes, a family that runs reads only what families that run have
        written (an `mk.choose`: on the side that it takes); two families write one buffer only if their conditions exclude
-       each other; predicates are written once, before all who ask; what outlives a step has no condition.
+       each other; predicates are written once, before all who ask; what outlives a step has no condition. A flagged
+       predicate is waited for, so its writer runs if the conditions in front of it hold; it is asked for before all waits.
 
     With 2 to 6, whatever a task reads is what it would read if the families ran one after the other.
     The cost is tasks times workers: vector clocks, and a sweep that keeps the last accesses of each object.

@@ -56,7 +56,6 @@ def import_sized(
     import torch
 
     from mk.compiler import Options
-    from mk.compiler.target import GPUS
 
     if not isinstance(module, torch.nn.Module):
         raise CompileError(f"cannot compile a {type(module).__name__} with inputs; expected an nn.Module")
@@ -67,15 +66,11 @@ def import_sized(
     from mk.importer import import_function
 
     imported = import_function(module, inputs, dynamic, progress=progress)
-    if options.get("target") in GPUS and imported.signature is not None and imported.signature.together:
-        raise CompileError(
-            f"{type(module).__name__}: decides by its data for all rows of a call at once; torch.cond is compiled for "
-            f"a CPU only, not for {options['target']}"
-        )
-    return imported, _sized(imported, options)
+    return imported, _sized(imported, options, type(module).__name__)
 
 
 _LARGEST_CALL = 1 << 13  # rows that a step is made for unasked
+_LARGEST_GPU_STEP = 16
 
 
 def _own_dtype(module: Any, target: Any) -> str:
@@ -88,7 +83,7 @@ def _own_dtype(module: Any, target: Any) -> str:
     return "bfloat16" if dtypes and dtypes <= {"bfloat16", "float16"} else "float32"
 
 
-def _sized(imported: ImportedModel, options: Mapping[str, Any]) -> Options:
+def _sized(imported: ImportedModel, options: Mapping[str, Any], name: str) -> Options:
     """The options for the sizes that the inputs may have. Whole entries whose rows all see each other need one step; on
     a GPU several passes do, too."""
     from mk.compiler import Options
@@ -106,7 +101,7 @@ def _sized(imported: ImportedModel, options: Mapping[str, Any]) -> Options:
         if length.low > sizes["max_length"]:
             raise CompileError(f"max_length is {sizes['max_length']}, less than the length of {length.low}")
     if signature.together:
-        sizes |= _sizes_of_calls(signature, options, sizes)
+        sizes |= _sizes_of_calls(signature, options, sizes, name)
     made = Options.of(**{**options, **sizes})
     assert made.max_tokens is not None
     if signature.whole and made.max_tokens < sizes["max_length"] and not made.on_gpu:
@@ -120,14 +115,26 @@ def _sized(imported: ImportedModel, options: Mapping[str, Any]) -> Options:
 
 
 def _sizes_of_calls(
-    signature: Signature, options: Mapping[str, Any], sizes: Mapping[str, int]
+    signature: Signature, options: Mapping[str, Any], sizes: Mapping[str, int], name: str
 ) -> dict[str, int]:
     """A call is one step, if its data decides for all of it: steps of all rows that a call may have, within reason."""
+    from mk.compiler.target import GPUS
+
     length, batch = signature.dims["length"], signature.dims.get("batch")
     entries = (batch.low, batch.high) if batch else (1, 1)
-    least, most = entries[0] * length.low, entries[1] * length.high
-    result = {}
-    if options.get("max_tokens") is None and (most <= _LARGEST_CALL or least > 512):
+    least, most = entries[0] * length.low, min(entries[1] * length.high, signature.together)
+    result, on_gpu = {}, options.get("target") in GPUS
+    if least > signature.together:
+        raise CompileError(
+            f"the module decides for all rows of a call at once, which has at least {least}; what it sums up is "
+            f"exact for at most {signature.together}"
+        )
+    if on_gpu and least > _LARGEST_GPU_STEP:
+        raise CompileError(
+            f"{name}: torch.cond decides for all rows of a call at once, which has at least {least}; a step on a GPU "
+            f"has at most {_LARGEST_GPU_STEP}"
+        )
+    if not on_gpu and options.get("max_tokens") is None and (most <= _LARGEST_CALL or least > 512):
         result["max_tokens"] = max(512, most if most <= _LARGEST_CALL else least)
     elif options.get("max_tokens") is not None and options["max_tokens"] < least:
         raise CompileError(

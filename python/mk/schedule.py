@@ -15,7 +15,7 @@ from __future__ import annotations
 import bisect
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -204,10 +204,10 @@ class Machine:
         if instruction.family < 0:
             return memory
         if not self._runs(instruction, step):
-            return memory
+            return self.clear(instruction, step, memory)
         expected = self.expected(instruction.family, step)
         for access in instruction.accesses:
-            if access.write or (access.side and self._decide(step, access.side[0]) != access.side[1]):
+            if access.write or self._is_other_side(access, step):
                 continue
             if not self._happens(instruction, access, step):
                 continue
@@ -241,24 +241,41 @@ class Machine:
                 return not at_first
         return True
 
+    def _is_other_side(self, access: Access, step: int) -> bool:
+        """Whether it is of the side of a choice that the step does not take."""
+        return access.side is not None and self._decide(step, access.side[0]) != access.side[1]
+
     def _look_early(self, instruction: Instruction, access: Access, step: int, memory: Memory) -> None:
-        """All that earlier steps stored is there, and nothing of later ones: this step's rows are others."""
+        """All that earlier steps stored is there, and nothing of later ones: this step's rows are others. Of flagged
+        words nothing is there, or what this step wrote."""
+        flagged = self.program.objects[access.object].flagged
         for cell in self._cells(access, step):
-            if not step - 1 <= memory[cell][1] <= step:
+            if flagged and memory[cell] != _CLEARED and memory[cell][1] != step:
+                raise Broken(f"{instruction} in step {step} finds words of step {memory[cell][1]}")
+            if not flagged and not step - 1 <= memory[cell][1] <= step:
                 raise Broken(
                     f"{instruction} in step {step} finds in '{self.program.objects[access.object].name}' what step "
                     f"{memory[cell][1]} stored"
                 )
 
     def _is_there(self, instruction: Instruction, step: int, memory: Memory) -> bool:
-        """Whether the flagged words that the instruction reads have been written."""
-        return all(
-            memory[cell] != _CLEARED
-            for access in instruction.accesses
-            if not access.write and self.program.objects[access.object].flagged
-            if self._happens(instruction, access, step)
-            for cell in self._cells(access, step)
-        )
+        """Whether the flagged words that the instruction reads are there: its conditions' one after the other, and
+        nothing more once one of them does not hold."""
+        looks = [
+            a
+            for a in instruction.accesses
+            if not a.write and self.program.objects[a.object].flagged and self._happens(instruction, a, step)
+        ]
+
+        def are_there(accesses: Iterable[Access]) -> bool:
+            return all(memory[cell] != _CLEARED for a in accesses for cell in self._cells(a, step))
+
+        for predicate, value in instruction.conditions:
+            if not are_there(a for a in looks if a.object == predicate):
+                return False
+            if self._decide(step, predicate) != value:
+                return True
+        return are_there(a for a in looks if not self._is_other_side(a, step))
 
     def write(self, instruction: Instruction, step: int, memory: Memory) -> Memory:
         cells = list(memory)
@@ -271,11 +288,17 @@ class Machine:
                 if self._happens(instruction, access, step):
                     for cell in self._cells(access, step):
                         cells[cell] = (instruction.family, step, access.object)
-                # The second of two who may write rows takes them back in any case.
-                of_other = self._joined.get(access.object, (-1,))[0] == instruction.family
-                if self.program.objects[access.object].flagged and not of_other:
-                    for cell in self._cells(replace(access, shares=False), step + 1):
-                        cells[cell] = _CLEARED
+        return self.clear(instruction, step, tuple(cells))
+
+    def clear(self, instruction: Instruction, step: int, memory: Memory) -> Memory:
+        """Takes back flagged words of the next step's copy, which whoever is passed over does, too; of rows that two
+        families may write the second."""
+        cells = list(memory)
+        for access in instruction.accesses:
+            of_other = self._joined.get(access.object, (-1,))[0] == instruction.family
+            if access.write and self.program.objects[access.object].flagged and not of_other:
+                for cell in self._cells(replace(access, shares=False), step + 1):
+                    cells[cell] = _CLEARED
         return tuple(cells)
 
     def expected(self, family: int, step: int) -> Memory:
@@ -285,8 +308,9 @@ class Machine:
             for number in sorted({i.family for i in tasks}):
                 self._expected[number, self._steps_expected] = self._memory_expected
                 for i in tasks:
-                    if i.family == number and self._runs(i, self._steps_expected):
-                        self._memory_expected = self.write(i, self._steps_expected, self._memory_expected)
+                    if i.family == number:
+                        does = self.write if self._runs(i, self._steps_expected) else self.clear
+                        self._memory_expected = does(i, self._steps_expected, self._memory_expected)
             self._steps_expected += 1
         return self._expected[family, step]
 

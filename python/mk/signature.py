@@ -32,8 +32,9 @@ class Dim:
 @dataclass(frozen=True)
 class Signature:
     """`structure`: "tensor", "tuple", "list", or the keys of a dict. `attends`: rows of one batch entry see each other,
-    all of them if `whole`, else those before. `together`: what is done with a row depends on all rows of the call.
-    `buffers`: what the program was compiled with, by name, as `digest` says it."""
+    all of them if `whole`, else those before. `together`: how many rows a call may have if what is done with a row
+    depends on all of them, 0 if it does not. `buffers`: what the program was compiled with, by name, as `digest` says
+    it."""
 
     inputs: tuple[Port, ...]
     results: tuple[Port, ...]
@@ -41,7 +42,7 @@ class Signature:
     dims: Mapping[str, Dim]
     attends: bool
     whole: bool
-    together: bool = False
+    together: int = 0
     buffers: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod

@@ -1,7 +1,7 @@
 # Part of mk, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Modules of a user's own on a GPU against PyTorch in float32: as near as PyTorch in bfloat16, times 1.5; the same bits
-in any batch; inputs that are no numbers; arrays that lie on the GPU."""
+in any batch; inputs that are no numbers; calls whose data decides what runs; arrays that lie on the GPU."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from gpu.suite import Figures, Report, require
 
 MOST = 1.5  # times the error of PyTorch in bfloat16
 CALLS = 20
+TURNS = 50  # of each call, where calls take sides
 
 
 class Answers:
@@ -33,6 +34,7 @@ class Answers:
             self._arrays = dict(file)
         about = json.loads(str(self._arrays.pop("about")))
         self.calls, self._inputs = range(about["calls"]), about["inputs"]
+        self.together = about["together"]
         self._shapes = {name: tuple(shape) for name, shape in about["shapes"].items()}
 
     def weights(self) -> dict[str, Array]:
@@ -70,7 +72,10 @@ def checks(report: Report, folder: Path) -> None:
                 continue
             report.attempt(f"{place.name}: results", check_results, f, answers)
             report.attempt(f"{place.name}: bits", check_bits, f, answers)
-            report.attempt(f"{place.name}: no numbers", check_no_numbers, f, answers)
+            if answers.together:
+                report.attempt(f"{place.name}: sides", check_sides, f, answers)
+            else:
+                report.attempt(f"{place.name}: no numbers", check_no_numbers, f, answers)
             report.attempt(f"{place.name}: on the GPU", check_on_gpu, f, answers)
 
 
@@ -109,6 +114,33 @@ def check_bits(f: mk.Function, answers: Answers) -> Figures:
             require(all(same), f"call {call}: entry {n} alone has other bits")
             entries += 1
     return {"entries": entries}
+
+
+def check_sides(f: mk.Function, answers: Answers) -> Figures:
+    """Calls of all sides in random order have the bits that they had alone, and what is no number ends too. The times
+    are of the calls of one row, the quickest and the slowest side."""
+    wanted = [flat(f(*answers.inputs(call))) for call in answers.calls]
+    random = np.random.default_rng(0)
+    for call in random.integers(0, len(wanted), TURNS * len(wanted)):
+        found = flat(f(*answers.inputs(call)))
+        require(all(map(np.array_equal, found, wanted[call])), f"call {call} has other bits behind others")
+    wrong = [x.copy() for x in answers.inputs(0)]
+    wrong[0].view(np.uint32)[:] = 0xFFFFFFFF
+    f(*wrong)
+    require(all(map(np.array_equal, flat(f(*answers.inputs(0))), wanted[0])), "NaNs leave something behind")
+    times = []
+    for call in answers.calls:
+        one = [x[:1] for x in answers.inputs(call)]
+        f(*one)
+        began = time.perf_counter()
+        for _ in range(CALLS):
+            f(*one)
+        times.append(1000 * (time.perf_counter() - began) / CALLS)
+    return {
+        "calls": TURNS * len(wanted),
+        "ms of the quickest side": min(times),
+        "ms of the slowest": max(times),
+    }
 
 
 def check_no_numbers(f: mk.Function, answers: Answers) -> Figures:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import mk
 import numpy as np
@@ -113,6 +114,51 @@ class Decoder(nn.Module):
         return result
 
 
+class Exits(nn.Module):
+    """Leaves early, or goes on through one of two ways; calls are far from where the side changes."""
+
+    def __init__(self, columns: int, inner: int) -> None:
+        super().__init__()
+        self.first, self.head = nn.Linear(columns, columns), nn.Linear(columns, 10)
+        self.thin, self.wide = Gated(columns, 64), nn.ModuleList(Gated(columns, inner) for _ in range(2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = F.gelu(self.first(x))
+        early = self.head(h)
+        result: torch.Tensor = torch.cond(
+            x.mean() > 0,
+            lambda x, h, early: early.clone(),
+            lambda x, h, early: self.go_on(x, h),
+            (x, h, early),
+        )
+        return result
+
+    def go_on(self, x: torch.Tensor, h: torch.Tensor) -> torch.Tensor:
+        h = torch.cond(
+            x.abs().mean() > 1.5, lambda h: self.wide[1](self.wide[0](h)), lambda h: self.thin(h), (h,)
+        )
+        result: torch.Tensor = self.head(h)
+        return result
+
+
+class Attends(nn.Module):
+    """Layers with attention, of which the second runs for some calls only, and another in its place for others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            nn.TransformerEncoderLayer(128, 4, 192, batch_first=True) for _ in range(2)
+        )
+        self.other = nn.Linear(128, 128)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = self.layers[0](x)
+        result: torch.Tensor = torch.cond(
+            x.mean() > 0, lambda h: self.layers[1](h), lambda h: h + self.other(h), (h,)
+        )
+        return result
+
+
 def _encoder() -> nn.Module:
     layer = nn.TransformerEncoderLayer(128, 4, 192, batch_first=True)
     return nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
@@ -120,11 +166,13 @@ def _encoder() -> nn.Module:
 
 @dataclass(frozen=True)
 class Case:
-    """`make`s a module; `columns` of each input, None: token ids; `shapes` of the rows of each call."""
+    """`make`s a module; `columns` of each input, None: token ids; `shapes` of the rows of each call. `together`: its
+    data decides for all rows of a call."""
 
     make: Callable[[], nn.Module]
     columns: Sequence[int | None]
     shapes: Sequence[tuple[int, ...]]
+    together: bool = False
 
 
 _ENTRIES = ((2, 5), (1, 1), (7, 6), (1, 130), (5, 33), (1, 16))
@@ -137,6 +185,9 @@ CASES = {
     "whole": Case(lambda: Decoder(False), [None], _ENTRIES),
     "vision": Case(lambda: Vision(2), [192], [(1, 64), (3, 49)]),
     "encoder": Case(_encoder, [128], _ENTRIES),
+    "exits": Case(lambda: Exits(256, 704), [256], [(n,) for n in (1, 16, 3, 8, 9, 16, 2, 7)], together=True),
+    "exits-wide": Case(lambda: Exits(2048, 5632), [2048], [(n,) for n in (1, 1, 2, 16)], together=True),
+    "attends": Case(Attends, [128], [(2, 6), (1, 16), (5, 3), (1, 1), (8, 2), (2, 8)], together=True),
 }
 
 
@@ -160,7 +211,7 @@ def prepare(name: str, to: Path) -> None:
     half = copy.deepcopy(module).bfloat16()
     for number, shape in enumerate(case.shapes):
         given = inputs_of(case, shape, seed=number + 1)
-        with torch.no_grad():
+        with torch.no_grad(), mock.patch.object(torch, "cond", _directly):
             exact = flat(module(*given))
             near = flat(half(*[x.bfloat16() if x.is_floating_point() else x for x in given]))
         for i, x in enumerate(given):
@@ -169,19 +220,27 @@ def prepare(name: str, to: Path) -> None:
             arrays[f"{number}/exact/{i}"] = a.numpy()
             error = (b.float() - a).abs()
             arrays[f"{number}/error/{i}"] = np.array([error.mean(), error.max()], np.float32)
-    about = json.dumps({"calls": len(case.shapes), "inputs": len(case.columns), "shapes": shapes})
+    about = json.dumps(
+        {"calls": len(case.shapes), "inputs": len(case.columns), "shapes": shapes, "together": case.together}
+    )
     np.savez_compressed(to / "reference.npz", about=about, **arrays)
 
 
 def inputs_of(case: Case, shape: tuple[int, ...], seed: int = 0) -> tuple[torch.Tensor, ...]:
-    """Random ones."""
+    """Random ones; where they decide, of all sides in turn, every row alike."""
     random = torch.Generator().manual_seed(seed)
+    shift, scale = ((0.5, 1), (-0.5, 3), (0.5, 3), (-0.5, 1))[seed % 4] if case.together else (0, 1)
     return tuple(
         torch.randint(0, 50, shape, generator=random)
         if columns is None
-        else torch.randn(*shape, columns, generator=random)
+        else (torch.randn(*shape, columns, generator=random) + shift) * scale
         for columns in case.columns
     )
+
+
+def _directly(predicate: torch.Tensor, taken: Any, other: Any, operands: Any = ()) -> Any:
+    """torch.cond, which would compile both branches."""
+    return taken(*operands) if predicate else other(*operands)
 
 
 def flat(value: Any) -> list[Any]:

@@ -112,3 +112,31 @@ def test_what_is_no_number_stays_so(name: str) -> None:
         found = f(table)
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
     assert np.isnan(found[0, 0])
+
+
+@pytest.mark.parametrize("behind", ["a linear", "nothing"])
+@pytest.mark.parametrize("approximate", ["none", "tanh"])
+def test_gelu_of_infinities_is_that_of_one_number(approximate: str, behind: str) -> None:
+    """PyTorch has two results for gelu(inf), by whether a vector or a number is computed; mk has the limit."""
+
+    class Gelu(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = torch.nn.Linear(1, 64, bias=False)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            h = self.linear(x) if behind == "a linear" else x.expand(-1, 64) * 1.0
+            return torch.nn.functional.gelu(h, approximate=approximate)
+
+    given = torch.tensor(
+        [[np.inf], [-np.inf], [np.nan], [1e30], [-1e30], [30.0], [-30.0]], dtype=torch.float32
+    )
+    wanted = torch.cat(
+        [torch.nn.functional.gelu(one, approximate=approximate) for one in given[:, 0].split(1)]
+    )
+    assert wanted[0] == np.inf and wanted[1:3].isnan().all()
+    module = Gelu()
+    torch.nn.init.ones_(module.linear.weight)
+    with mk.compile_module(module, inputs=(given,), use_cache=False) as f:
+        found = f(given)
+    np.testing.assert_allclose(found, wanted[:, None].expand(-1, 64), rtol=1e-6, atol=1e-30)

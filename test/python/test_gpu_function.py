@@ -395,17 +395,3 @@ def test_the_schedule_holds_in_any_order(workers: int) -> None:
     for seed in range(5):
         ShuffledExecutor(reference).run(seed)
     assert not any(judge(without_a_wait(planned))[0])
-
-
-def test_a_decision_by_data_is_refused() -> None:
-    class Choice(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.inner = nn.Linear(64, 64)
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            result: torch.Tensor = torch.cond(x.mean() > 0, lambda y: self.inner(y), lambda y: -y, (x,))
-            return result
-
-    with pytest.raises(mk.CompileError, match="Choice: decides by its data for all rows of a call at once"):
-        mk.compile_module(Choice(), inputs=(rows(4, 64),), target="sm_90a", use_cache=False)

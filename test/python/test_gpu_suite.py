@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -340,16 +341,24 @@ def test_cases_reach_what_they_are_for() -> None:
 @pytest.fixture(scope="module")
 def function(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
     """Where a case of `functions` was prepared, and its program for three workers on this processor."""
-    folder = tmp_path_factory.mktemp("functions")
-    functions.prepare("two-inputs", folder / "two-inputs")
-    case = functions.CASES["two-inputs"]
-    spec = ({0: Dim("batch"), 1: Dim("length", max=150)},) * 2
+    return prepared("two-inputs", tmp_path_factory.mktemp("functions"))
+
+
+def prepared(name: str, folder: Path) -> tuple[Path, Any]:
+    functions.prepare(name, folder / name)
+    case = functions.CASES[name]
+    rank = len(case.shapes[0])
+    dims = {0: Dim("batch"), 1: Dim("length", max=150)} if rank > 1 else {0: Dim("batch")}
     imported, options = import_sized(
-        case.make().eval(), functions.inputs_of(case, (2, 3)), spec, {"target": "sm_90a", "workers": 3}, None
+        case.make().eval(),
+        functions.inputs_of(case, (2, 3)[:rank]),
+        tuple(dict(dims) for _ in case.columns),
+        {"target": "sm_90a", "workers": 3},
+        None,
     )
     machine = GpuMachine(imported.text, options, folder)
     program = dataclasses.replace(machine.program, facts=facts_of(imported))
-    return folder / "two-inputs", (program, machine)
+    return folder / name, (program, machine)
 
 
 def test_the_checks_of_own_modules_hold_on_this_processor(
@@ -364,6 +373,26 @@ def test_the_checks_of_own_modules_hold_on_this_processor(
         assert check_functions.check_bits(f, answers)["entries"] == 7
         assert check_functions.check_no_numbers(f, answers)["entries"] == 4
     assert mk.load(place / "model.mkp").code.startswith(b"\x7fELF")
+
+
+def test_the_checks_of_calls_that_take_sides_hold_on_this_processor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, (program, machine) = prepared("exits", tmp_path)
+    monkeypatch.setattr(driver, "bindings", lambda: machine.cuda)
+    monkeypatch.setattr(check_functions, "CALLS", 1)
+    monkeypatch.setattr(check_functions, "TURNS", 1)
+    answers = check_functions.Answers(place / "reference.npz")
+    assert answers.together
+    with mk.Function(program, answers.weights()) as f:
+        assert check_functions.check_results(f, answers)["share of the error"] <= 1
+        assert check_functions.check_bits(f, answers)["entries"] == sum(
+            n for (n,) in functions.CASES["exits"].shapes
+        )
+        assert check_functions.check_sides(f, answers)["calls"] == 8
+        turns = itertools.count()
+        with pytest.raises(Failed, match=r"call \d has other bits behind others"):
+            check_functions.check_sides(lambda x: f(x) + float(next(turns) == 10), answers)
 
 
 def test_other_answers_of_an_own_module_are_noticed(function: tuple[Path, Any]) -> None:

@@ -224,7 +224,8 @@ def _names(text: str) -> list[str]:
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(
-        ("alias", "contiguous", "clone", "detach", "to", "_to_copy", "type_as", "dropout", "silu"), _same
+        ("alias", "contiguous", "clone", "detach", "to", "_to_copy", "type_as", "dropout", "silu", "rounded"),
+        _same,
     ),
     **dict.fromkeys(
         ("gelu", "relu", "softplus", "elu", "leaky_relu", "hardswish", "mish", "log_sigmoid"), _same
@@ -262,8 +263,10 @@ RULES: dict[str, Rule] = {
     "group_norm": columns.group_norm,
     "einsum": columns.einsum,
     "embedding": _lookup,
+    "where": RowAxes._pointwise,  # with two numbers it has no mark for it
     "choose": _choose,
     "across_rows": _across_rows,
     "scaled_dot_product_attention": _attend,
-    **dict.fromkeys(("arange", "full", "zeros", "ones", "scalar_tensor"), _made),
+    **dict.fromkeys(("zeros_like", "ones_like", "full_like"), _same),
+    **dict.fromkeys(_names("arange full zeros ones new_full new_zeros new_ones scalar_tensor"), _made),
 }

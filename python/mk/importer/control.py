@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import gc
 import sys
 import traceback
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ import torch._higher_order_ops.utils
 from torch.utils import _pytree as pytree
 
 from mk.errors import ImportModelError
+from mk.importer.effects import Surroundings
 from mk.importer.paths import module_path, strip_prefix
 
 _DECISIONS = ("GuardOnDataDependentSymNode", "DataDependentOutputException", "PendingUnbackedSymbolNotFound")
@@ -41,8 +41,8 @@ def register() -> None:
         """One boolean; the sides have one shape and dtype."""
         return (taken if bool(predicate) else other).clone()
 
-    def across_rows(x: torch.Tensor, how: str) -> torch.Tensor:
-        """Every dimension of x is one of rows -> []."""
+    def across_rows(x: torch.Tensor, how: str, most: int) -> torch.Tensor:
+        """Every dimension of x is one of rows, of which there are `most` at most -> []."""
         reduce = {"sum": torch.sum, "mean": torch.mean, "max": torch.amax, "min": torch.amin}[how]
         return reduce(x)
 
@@ -55,37 +55,45 @@ def register() -> None:
     )
     operator.register_fake(lambda predicate, taken, other: torch.empty_like(taken))
     operator = torch.library.custom_op(
-        "mk::across_rows", across_rows, mutates_args=(), schema="(Tensor x, str how) -> Tensor"
+        "mk::across_rows", across_rows, mutates_args=(), schema="(Tensor x, str how, int most) -> Tensor"
     )
-    operator.register_fake(lambda x, how: x.new_empty(()))
+    operator.register_fake(
+        lambda x, how, most: x.new_empty(
+            (), dtype=torch.int64 if how == "sum" and not x.is_floating_point() else None
+        )
+    )
 
 
 @contextlib.contextmanager
 def branches_in_place(module: torch.nn.Module, draws: bool = False) -> Iterator[None]:
-    """While this lasts torch.cond runs both branches where it is called, and chooses; of a language model, which
-    `draws` tokens, it is refused.
+    """While this lasts torch.cond runs both branches where it is called, and chooses. In a language model, which
+    `draws` tokens, it is refused: a step has tokens of several requests.
 
     torch itself would compile them on the way, with guards on sizes of its own, and forget which modules they call.
     """
     register()
-    utils = torch._higher_order_ops.utils
-    compile_and_call = utils._hop_compile_and_call
+    utils, operator = torch._higher_order_ops.utils, type(torch.ops.higher_order.cond)
+    compile_and_call, call_operator = utils._hop_compile_and_call, operator.__call__
+
+    def decide(*given: Any) -> Any:
+        if draws:
+            raise ImportModelError(_model_refusal(_calling(module)))
+        return _both(module, *given)
 
     def call(function: Any, args: Any, kwargs: Any = None) -> Any:
         name = function.__name__.strip("_").removesuffix("_op_wrapper")
-        if name == "cond" and draws:
-            raise ImportModelError(_model_refusal(_calling(module)))
         if name == "cond":
-            return _both(module, *args)
+            return decide(*args)
         if name in _LOOPS:
             raise ImportModelError(_loop_refusal(_calling(module), name))
         return compile_and_call(function, args, kwargs)
 
     utils._hop_compile_and_call = call
+    operator.__call__ = lambda self, *given: decide(*given)  # as graphs that torch has exported call it
     try:
         yield
     finally:
-        utils._hop_compile_and_call = compile_and_call
+        utils._hop_compile_and_call, operator.__call__ = compile_and_call, call_operator
 
 
 def _both(module: torch.nn.Module, predicate: Any, taken: Any, other: Any, operands: Any) -> Any:
@@ -94,13 +102,12 @@ def _both(module: torch.nn.Module, predicate: Any, taken: Any, other: Any, opera
 
     if not isinstance(predicate, torch.Tensor) or predicate.dtype is not torch.bool:
         raise refuse("decides by something else than a boolean tensor")
-    written = _versions()
-    known = _python_state(module, taken, other)
+    around = Surroundings(module, taken, other)
     results = [branch(*operands) for branch in (taken, other)]
-    if any(tensor._version != version for tensor, version in written):
+    if around.has_written_tensors():
         raise refuse("has a branch that writes to its operands, or to another tensor from outside of it")
-    if _python_state(module, taken, other) != known:
-        raise refuse("has a branch that changes what lies outside of it")
+    if change := around.find_change():
+        raise refuse(f"has a branch that changes what lies outside of it ({change})")
     (first, tree), (second, other_tree) = map(pytree.tree_flatten, results)
     if tree != other_tree or not all(isinstance(leaf, torch.Tensor) for leaf in (*first, *second)):
         raise refuse("has branches that return other things than tensors, or not the same number of them")
@@ -110,39 +117,6 @@ def _both(module: torch.nn.Module, predicate: Any, taken: Any, other: Any, opera
             raise refuse(f"has branches that return {list(a.shape)} {a.dtype} and {list(b.shape)} {b.dtype}")
         chosen.append(torch.ops.mk.choose(predicate, a, b))
     return pytree.tree_unflatten(chosen, tree)
-
-
-def _versions() -> list[tuple[torch.Tensor, int]]:
-    """Every tensor that a branch may know, however it came by it, with the number of writes that it has seen."""
-    tensors = [one for one in gc.get_objects() if issubclass(type(one), torch.Tensor)]
-    return [(one, one._version) for one in tensors if not one.is_inference()]
-
-
-def _python_state(module: torch.nn.Module, *branches: Any) -> list[Any]:
-    """What Python code of a branch could set: attributes of modules and variables around the function."""
-    spaces = [vars(child) for child in module.modules()]
-    for branch in branches:
-        function = getattr(branch, "__func__", branch)
-        cells = [
-            cell.cell_contents for cell in getattr(function, "__closure__", None) or () if _is_filled(cell)
-        ]
-        spaces.append(dict(enumerate(cells)))
-    return [{name: _shallow(value) for name, value in space.items()} for space in spaces]
-
-
-def _is_filled(cell: Any) -> bool:
-    try:
-        return cell.cell_contents is not None
-    except ValueError:  # of a variable that is not set yet
-        return False
-
-
-def _shallow(value: Any) -> Any:
-    if isinstance(value, dict):
-        return [(id(key), id(one)) for key, one in value.items()]
-    if isinstance(value, list | tuple | set | frozenset):
-        return [id(one) for one in value]
-    return value if isinstance(value, int | float | str) else id(value)
 
 
 def _calling(module: torch.nn.Module) -> str:
@@ -166,22 +140,17 @@ def _loop_refusal(where: str, name: str) -> str:
 
 def _model_refusal(where: str) -> str:
     return (
-        f"{where}: torch.cond decides for all tokens of a step at once, so what becomes of a token would depend on "
-        "what else is in the batch; mk compiles it in modules with inputs of their own (torch.where decides for each "
-        "token)"
+        f"{where}: torch.cond is not compiled in a language model: a step has tokens of several requests, and prompts "
+        "come in pieces, so with one branch for all of them a token's result would depend on what else is in the step "
+        "(torch.where decides for each token; modules with inputs of their own may have torch.cond)"
     )
 
 
 def refuse_graphs(program: torch.export.ExportedProgram) -> None:
-    """Raises ImportModelError for loops, and for what `branches_in_place` has not seen: torch.cond in the step of a
-    language model."""
+    """Raises ImportModelError for loops that `branches_in_place` has not seen called."""
     for node in program.graph.nodes:
-        if not isinstance(node.target, torch._ops.HigherOrderOperator):
-            continue
-        if (name := str(node.target)) in _LOOPS:
+        if isinstance(node.target, torch._ops.HigherOrderOperator) and (name := str(node.target)) in _LOOPS:
             raise ImportModelError(_loop_refusal(_where(node), name))
-        if node.target is torch.ops.higher_order.cond:
-            raise ImportModelError(_model_refusal(_where(node)))
 
 
 def refuse_decision(error: BaseException, module: torch.nn.Module) -> ImportModelError | None:

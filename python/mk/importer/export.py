@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -122,19 +122,21 @@ def _name_parameters(model: Any) -> tuple[dict[str, str], dict[str, tuple[int, .
     return tied, shapes
 
 
-def _fake_parameters(model: Any) -> None:
+def _fake_parameters(model: Any, kept: Collection[torch.dtype] = ()) -> None:
+    """As float32, but for those of the dtypes `kept`."""
     for module in model.modules():
         for name, parameter in module._parameters.items():
             if parameter is not None:
-                fake = torch.empty(parameter.shape, dtype=torch.float32, device="cpu")
+                dtype = parameter.dtype if parameter.dtype in kept else torch.float32
+                fake = torch.empty(parameter.shape, dtype=dtype, device="cpu")
                 module._parameters[name] = torch.nn.Parameter(fake, requires_grad=False)
 
 
-def _widen_buffers(model: Any) -> None:
+def _widen_buffers(model: Any, kept: Collection[torch.dtype] = ()) -> None:
     # Buffers stay real: rotary frequencies and the like are in no checkpoint, so their values come from here.
     for module in model.modules():
         for name, buffer in module._buffers.items():
-            if buffer is not None and buffer.is_floating_point():
+            if buffer is not None and buffer.is_floating_point() and buffer.dtype not in kept:
                 module._buffers[name] = buffer.float()
 
 

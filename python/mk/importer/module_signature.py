@@ -29,7 +29,7 @@ def describe(
     symbols: tuple[Any, Any],
     calls: Sequence[Any],
     asked: Sequence[Question],
-    together: bool,
+    together: int,
 ) -> Signature:
     labels = {
         symbol: label

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +22,7 @@ from mk.importer.fold import fold_constants
 from mk.importer.head_sizes import align_heads
 from mk.importer.module_inputs import Input, example_size, read_inputs, result_dtypes
 from mk.importer.module_signature import describe
+from mk.importer.narrow import NARROW, compute_in_float32, is_narrow
 from mk.importer.operators import replace_operators
 from mk.importer.precision import check_precision, parameter_dtypes
 from mk.importer.predicates import ask_all_rows
@@ -64,13 +65,15 @@ def export_module(
     given = read_inputs(module, inputs, dynamic)
     dtypes = result_dtypes(module, given)
     tied, shapes = step_export._name_parameters(module)
-    own = parameter_dtypes(module)
+    taken = [one.value.dtype for one in given if one.value.is_floating_point()]
+    narrow = NARROW if is_narrow(module, taken) else ()
+    own = parameter_dtypes(module).union(taken)
     buffers = _kept_buffers(module)
-    step_export._widen_buffers(module)
+    step_export._widen_buffers(module, narrow)
     trace = Trace({id(child): name for name, child in module.named_modules()})
     asked: list[Question] = []
     with noting(asked, trace.path):
-        program, tree = _export(module, given, trace, asked)
+        program, tree = _export(module, given, trace, asked, narrow)
     refuse_graphs(program)
     program = replace_operators(program)
     _refuse_writes(type(module).__name__, program)
@@ -78,6 +81,9 @@ def export_module(
     simplify(program)
     fold_constants(program)
     check_precision(type(module).__name__, program, own)
+    if narrow:
+        compute_in_float32(program)
+        simplify(program)
     _compute_results(program)
     together = ask_all_rows(program)
     placeholders = _user_inputs(program)
@@ -116,7 +122,11 @@ def _kept_buffers(module: torch.nn.Module) -> dict[str, str]:
 
 
 def _export(
-    module: torch.nn.Module, inputs: Sequence[Input], trace: Trace, asked: Sequence[Question]
+    module: torch.nn.Module,
+    inputs: Sequence[Input],
+    trace: Trace,
+    asked: Sequence[Question],
+    narrow: Collection[torch.dtype],
 ) -> tuple[torch.export.ExportedProgram, Any]:
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     shared: dict[str, list[tuple[int, int]]] = {}
@@ -126,14 +136,14 @@ def _export(
                 shared.setdefault(name, []).append((place, axis))
     wrapped = _Call(module, list(shared.values()))
     with mode:
-        step_export._fake_parameters(module)
+        step_export._fake_parameters(module, narrow)
         example = tuple(
             torch.zeros(
                 [
                     example_size(n, i.dynamic.get(a)) if a in i.rows else n
                     for a, n in enumerate(i.value.shape)
                 ],
-                dtype=torch.float32 if i.value.is_floating_point() else torch.int64,
+                dtype=_traced_dtype(i, narrow),
             )
             for i in inputs
         )
@@ -158,6 +168,12 @@ def _export(
         where = step.failing_module(error, trace) or asked_by(asked) or type(module).__name__
         raise ImportModelError(f"{where}: cannot be exported: {type(error).__name__}: {reason}") from error
     return program, program.call_spec.out_spec
+
+
+def _traced_dtype(given: Input, narrow: Collection[torch.dtype]) -> torch.dtype:
+    if not given.value.is_floating_point():
+        return torch.int64
+    return given.value.dtype if given.value.dtype in narrow else torch.float32
 
 
 def _refuse_writes(name: str, program: torch.export.ExportedProgram) -> None:

@@ -3,37 +3,29 @@
 """What the predicate of a `torch.cond` asks of all rows, such as the largest of all probabilities.
 
 Elsewhere rows are kept apart. One boolean for a whole call must be made from all of them: the reduction to a single
-number becomes one of each row's columns, and `torch.ops.mk.across_rows` of what that leaves.
+number becomes one of each row's columns, and `torch.ops.mk.across_rows` of what that leaves. Norms, deviations and
+logarithms of sums are arithmetic around such reductions (`mk.importer.all_rows`).
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 
-from mk.importer.column_rules import named
+from mk.errors import ImportModelError
+from mk.importer.all_rows import REDUCTIONS, TEXT, Reducer
 from mk.importer.control import register
 from mk.importer.edit import Editor
+from mk.importer.paths import module_path
 
 _aten = torch.ops.aten
-# How a reduction of rows goes on across them, and the same for the columns of each row.
-_ACROSS: dict[str, tuple[str, Any]] = {
-    "max": ("max", _aten.amax.default),
-    "amax": ("max", _aten.amax.default),
-    "min": ("min", _aten.amin.default),
-    "amin": ("min", _aten.amin.default),
-    "mean": ("mean", _aten.mean.dim),
-    "sum": ("sum", _aten.sum.dim_IntList),
-    "any": ("max", _aten.amax.default),
-    "all": ("min", _aten.amin.default),
-}
+_NO_REDUCTIONS = frozenset(("select", "slice", "index", "squeeze", "view", "reshape", "getitem"))
 
 
-def ask_all_rows(program: torch.export.ExportedProgram) -> bool:
-    """What predicates ask of all rows, as an operator of its own; whether there is such a thing."""
+def ask_all_rows(program: torch.export.ExportedProgram) -> int:
+    """What predicates ask of all rows, as operators of their own. How many rows a call may have for them to be right,
+    0 if there is no such thing."""
     register()
-    found, choose = False, torch.ops.mk.choose.default
+    most, choose = 0, torch.ops.mk.choose.default
     for node in [n for n in _operators(program.graph) if n.target is choose]:
         todo, seen = [node.args[0]], set()
         while todo:
@@ -43,39 +35,53 @@ def ask_all_rows(program: torch.export.ExportedProgram) -> bool:
             seen.add(part)
             if _is_one_number(part) and not any(_has_rows(one) for one in part.all_input_nodes):
                 todo += part.all_input_nodes
-                if part.target in (_aten.max.default, _aten.min.default):  # of parameters
-                    edit = Editor(program, part)
-                    within = _ACROSS["max" if part.target is _aten.max.default else "min"][1]
-                    edit.replace(
-                        edit.call(within, part.args[0], list(range(part.args[0].meta["val"].ndim))), program
-                    )
+                _name_dimensions(program, part)
             elif _is_one_number(part):
-                found |= _across(program, part)
+                reduced = _across(program, part)
+                most = min(most, reduced) if most and reduced else most or reduced
     program.graph.eliminate_dead_code()
-    return found
+    return most
 
 
-def _across(program: torch.export.ExportedProgram, node: torch.fx.Node) -> bool:
-    """False for an operator that is none of those that go on across rows: `mk.importer.row_axes` says why."""
+def _across(program: torch.export.ExportedProgram, node: torch.fx.Node) -> int:
+    """0 for an operator that is no reduction of all rows: `mk.importer.row_axes` says what it is. Otherwise how many
+    rows there may be."""
     name = str(node.target).removeprefix("aten.").partition(".")[0]
-    if name not in _ACROSS or not isinstance(node.meta["val"], torch.Tensor):
-        return False
-    how, within = _ACROSS[name]
+    done = node.target is torch.ops.mk.across_rows.default  # for another predicate
+    if done or not isinstance(node.meta["val"], torch.Tensor) or name in _NO_REDUCTIONS:
+        return 0
+    reducer = Reducer(program, node)
+    result = REDUCTIONS[name](reducer) if name in REDUCTIONS else None
+    if result is None:
+        raise ImportModelError(
+            f"{module_path(node) or 'the module'}: {node.target}: the predicate of torch.cond asks it of all rows, of "
+            f"which mk has {TEXT}"
+        )
+    if node.meta["val"].ndim:
+        shape = list(node.meta["val"].shape)
+        result = Editor(program, node).call(_aten.view.default, result, shape)
+    Editor(program, node).replace(result, program)
+    return reducer.most
+
+
+# Of parameters, or of what has been made of all rows.
+_WHOLE = {
+    _aten.max.default: _aten.amax.default,
+    _aten.min.default: _aten.amin.default,
+    _aten.any.default: _aten.amax.default,
+    _aten.all.default: _aten.amin.default,
+}
+
+
+def _name_dimensions(program: torch.export.ExportedProgram, node: torch.fx.Node) -> None:
+    """Reductions of everything name what they reduce."""
+    if node.target not in _WHOLE:
+        return
     edit, x = Editor(program, node), node.args[0]
     assert isinstance(x, torch.fx.Node)
-    if named(node, "dtype") not in (None, torch.float32):
-        return False
-    shape = x.meta["val"].shape
-    if name in ("any", "all") and x.meta["val"].dtype is not torch.bool:
+    if node.meta["val"].dtype is torch.bool and x.meta["val"].dtype is not torch.bool:
         x = edit.call(_aten.ne.Scalar, x, 0)
-    columns = [dim for dim, size in enumerate(shape) if not isinstance(size, torch.SymInt)]
-    if columns:
-        x = edit.call(within, x, columns)
-    result = edit.call(torch.ops.mk.across_rows.default, x, how)
-    if node.meta["val"].ndim:
-        result = edit.call(_aten.view.default, result, list(node.meta["val"].shape))
-    edit.replace(result, program)
-    return True
+    edit.replace(edit.call(_WHOLE[node.target], x, list(range(x.meta["val"].ndim))), program)
 
 
 def _operators(graph: torch.fx.Graph) -> list[torch.fx.Node]:

@@ -25,7 +25,10 @@ Dims = list[list[Atom]]
 
 # They take sizes, and mean the same of each row whatever these are.
 _SIZED = frozenset(
-    ("view", "reshape", "_unsafe_view", "unflatten", "expand", "slice", "arange", "zeros", "ones", "sym_size")
+    (
+        *("view", "reshape", "_unsafe_view", "unflatten", "expand", "slice", "sym_size", "arange"),
+        *("zeros", "ones", "full", "new_zeros", "new_ones", "new_full"),
+    )
 )
 
 

@@ -70,6 +70,9 @@ SCALARS: dict[str, Callable[..., Any]] = {
     "arith.addi": np.add,
     "arith.subi": np.subtract,
     "arith.muli": np.multiply,
+    "arith.shrui": lambda x, y: np.right_shift(np.asarray(x, np.int32).view(np.uint32), np.uint32(y)).view(
+        np.int32
+    ),
     "arith.sitofp": lambda x: np.asarray(x).astype(f32),
     "arith.fptosi": _to_integer,
     "math.absf": np.abs,
@@ -169,6 +172,8 @@ def _scalar(op: Operation, operands: list[Any], numbers: list[Any]) -> Any:
         return COMPARE_FLOATS[op.attributes["predicate"]](*operands)
     if op.name == "arith.cmpi":
         return COMPARE_INTEGERS[op.attributes["predicate"]](*operands)
+    if op.name == "arith.bitcast":
+        return np.asarray(operands[0]).view(f32 if str(op.results[0].type) == "f32" else np.int32)
     if op.name not in SCALARS:
         raise MkError(f"{op.module_path or op.location}: the interpreter does not know {op.name}")
     return SCALARS[op.name](*operands)

@@ -59,7 +59,7 @@ class FunctionHost(Host):
     def _check_together(self, count: int, length: int) -> None:
         """A decision for all rows of a call is made in one step."""
         entries = self._sizes["max_sequences"] if self._signature.attends else count
-        most = min(self._sizes["max_tokens"], entries * length)
+        most = min(self._sizes["max_tokens"], entries * length, self._signature.together)
         if count > most:
             raise InputError(
                 f"{count} rows; the module decides for all rows of a call at once, and the program takes at most "

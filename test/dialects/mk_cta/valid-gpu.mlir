@@ -75,5 +75,7 @@ func.func @flagged(%context: !mk_cta.context, %n: index, %rows: memref<?x8xi32, 
   mk_cta.clear_flagged %rows[%n, %n] : memref<?x8xi32, strided<[8, 1]>, 1>
   // CHECK: mk_cta.look_again %{{.*}}, %[[N]], %[[N]], %{{.*}}, %{{.*}} : memref<1xi32, 3>
   %since, %again = mk_cta.look_again %context, %n, %n, %flag, %begin : memref<1xi32, 3>
+  // CHECK: mk_cta.await_predicate %[[N]] of %[[N]] in %{{.*}}, %[[N]], %[[N]], %{{.*}} patient : memref<1xi32, 3>
+  %side = mk_cta.await_predicate %n of %n in %context, %n, %n, %flag patient : memref<1xi32, 3>
   return
 }

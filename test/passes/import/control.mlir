@@ -20,10 +20,11 @@ func.func @step(%x: !x {mk.kind = "input", mk.name = "x"},
   %two = "torch.constant.int"() <{value = 2 : i64}> : () -> !torch.int
   %half = "torch.constant.float"() <{value = 5.0e-01 : f64}> : () -> !torch.float
   %no = "torch.constant.bool"() <{value = false}> : () -> !torch.bool
+  %most = "torch.constant.int"() <{value = 65536 : i64}> : () -> !torch.int
   %how = "torch.constant.str"() <{value = "min"}> : () -> !torch.str
   %dims = "torch.prim.ListConstruct"(%one) : (!torch.int) -> !torch.list<int>
   %largest = "torch.aten.amax"(%x, %dims, %no) : (!x, !torch.list<int>, !torch.bool) -> !r
-  %all = "torch.operator"(%largest, %how) <{name = "torch.mk.across_rows"}> : (!r, !torch.str) -> !s
+  %all = "torch.operator"(%largest, %how, %most) <{name = "torch.mk.across_rows"}> : (!r, !torch.str, !torch.int) -> !s
   %p = "torch.aten.gt.Scalar"(%all, %half) : (!s, !torch.float) -> !torch.vtensor<[],i1>
   %r = "torch.aten.gt.Scalar"(%largest, %half) : (!r, !torch.float) -> !torch.vtensor<[?],i1>
   %twice = "torch.aten.mul.Scalar"(%x, %two) : (!x, !torch.int) -> !x
