@@ -116,6 +116,9 @@ DECISIONS: dict[str, Body] = {
     "hardshrink": lambda m, x: F.hardshrink(x, 0.3) + 0.5,
     "threshold": lambda m, x: F.threshold(x, 0.3, 7.0),
     "a number that is used, too": lambda m, x: (lambda h: torch.where(h > 0.3, h, -h))(x * 1.1),
+    "a choice between": lambda m, x: torch.where(
+        torch.where(x * 1.1 > 0.2, x * 1.1, 0.7) * 1.3 > 0.43, x, -x
+    ),
     "the count": lambda m, x: x + (x * 1.1 > 0.33).sum(-1, keepdim=True),
 }
 
