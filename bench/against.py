@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """This checkout beside another one on the CPU: `python -m bench.against CHECKOUT`, about two minutes a model.
 
-CHECKOUT is another working tree of mk that is set up and built, of an earlier commit for example. Both generate in turns,
-as in `./dev bench`, and only figures of one round are divided by each other. So a change of a few percent shows, where
-two runs at two times of a day do not show it. Without --model: SmolLM2, and a Llama of random weights that is as wide as
-Llama-3.2-1B. Writes bench/results/against-<commit>-<date>.json.
+CHECKOUT is another working tree of mk that is set up and built, of an earlier commit for example. Both generate in
+turns, as in `./dev bench`, and only figures of one round are divided by each other. So a change of a few percent shows,
+where two runs at two times of a day do not show it. Without --model: SmolLM2, and a Llama of random weights that is as
+wide as Llama-3.2-1B. Writes bench/results/against-<commit>-<date>.json.
 """
 
 from __future__ import annotations
