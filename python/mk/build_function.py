@@ -61,9 +61,6 @@ def import_sized(
     if not isinstance(module, torch.nn.Module):
         raise CompileError(f"cannot compile a {type(module).__name__} with inputs; expected an nn.Module")
     options = {**options, "dtype": options.get("dtype") or _own_dtype(module, options.get("target"))}
-    tokens = options.get("max_tokens")
-    if "max_sequences" not in options and isinstance(tokens, int) and 0 < tokens < Options.max_sequences:
-        options["max_sequences"] = tokens  # nobody asked for more
     Options.of(**options)  # a mistake shows before the module is read
     if progress is not None:
         progress("load the importer")

@@ -119,7 +119,12 @@ def test_a_number_among_the_buffers_is_a_factor_or_refused() -> None:
 @pytest.mark.parametrize("causal", [False, True])
 def test_few_tokens_a_step_need_no_word_about_sequences(causal: bool, target: str) -> None:
     """Nobody asked for as many sequences as there are by default; of those asked for the error speaks."""
-    module = Asked(lambda m, x: attend(x, True) if causal else x * 2)
+
+    def body(m: Any, x: torch.Tensor) -> torch.Tensor:
+        q, k, v = (x[:, None] * factor for factor in (4.0, 2.0, 3.0))
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True)[:, 0] if causal else x * 2
+
+    module = Asked(body)
     x, sizes = torch.zeros(2, 8, 64), ({0: Dim("batch"), 1: Dim("length", max=16)},)
     options = {"inputs": (x,), "dynamic": sizes, "target": target, "use_cache": False, "max_tokens": 4}
     made = mk.compile_module(module, **options).program.manifest["sizes"]
