@@ -23,11 +23,12 @@ class Pieces:
         while waiting:
             one = waiting[-1]
             missing = [operand for operand in one.all_input_nodes if operand not in made]
-            if one in made or not missing:
-                waiting.pop()
-                made.setdefault(one, self._of(_key(one, made)))
-            else:
+            if one not in made and missing:
                 waiting += missing
+                continue
+            waiting.pop()
+            if one not in made:
+                made[one] = self._of(_key(one, made))
         return made[node]
 
     def _of(self, key: Any) -> int:
