@@ -220,7 +220,7 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
             SmallVector<Value> list = {b.integer(1, 1), state[2], state[3], state[4]};
             TaskConditions conditions(b, program, context, worker, /*ofLoader=*/false);
             if (conditions)
-              list.append(conditions.nothing().values());
+              list.push_back(conditions.nothing());
             TableWalk table{b, context, worker};
             list = table.walk(list, [&](Value instruction, Value number, ValueRange at) {
               Value line =
@@ -229,8 +229,7 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
               TaskConditions::Answer answer;
               auto plainly = [&] { return wait(waiter, instruction, number, step); };
               if (conditions)
-                answer = conditions.wait(waiter, instruction, number, step,
-                                         TaskConditions::Last::of(at.drop_front(4)),
+                answer = conditions.wait(waiter, instruction, number, step, at[4],
                                          kindsOf(program, tableOp), plainly);
               else
                 answer.known = plainly();
@@ -244,7 +243,7 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
                   },
                   [&] { return SmallVector<Value>(at.slice(1, 3)); }));
               if (conditions)
-                result.append(answer.last.values());
+                result.push_back(answer.last);
               return result;
             });
             waiter.waitForStep(list[0], next);

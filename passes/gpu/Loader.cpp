@@ -44,7 +44,7 @@ void Loader::emit() {
   SmallVector<Value> init = State{b.integer(1, 1), start, start}.values();
   TaskConditions conditions(b, program, context, watch.worker, /*ofLoader=*/true);
   if (conditions)
-    init.append(conditions.nothing().values());
+    init.push_back(conditions.nothing());
   SmallVector<Value> last = weights.eachInstruction(
       init,
       [&](Value instruction, Value number, Value step, ValueRange at) {
@@ -57,7 +57,7 @@ void Loader::emit() {
         SmallVector<Value> after = b.choose(
             ValueRange(state).getTypes(), b.both(alive, met),
             [&] { return bring(weights, instruction, step, state); }, [&] { return state; });
-        after.append(last.values());
+        after.push_back(last);
         return after;
       },
       [&](Value step) {
@@ -109,12 +109,10 @@ TaskConditions::Answer Loader::askConditions(Value instruction, Value step, Valu
   Value kind = TableWalk{b, context, watch.worker}.field(instruction, "kind"), alive = at.front();
   Value asks = b.both(isOneOf(b, kind, kindsOf(program, table), TaskConditions::loaderAsks),
                       b.both(conditions.some(instruction), alive));
-  auto last = TaskConditions::Last::of(at.drop_front(7));
-  Type i1 = b.getI1Type(), i32 = b.getI32Type();
-  SmallVector<Type> types = {i1, i1, i32, i32, i32};
-  auto valuesOf = [](Value met, Value alive, TaskConditions::Last last) {
-    return SmallVector<Value>{met, alive, last.step, last.place, last.side};
-  };
+  // A step knows nothing of the one before.
+  Value isFirst = b.equal(watch.number, b.index(0));
+  Value last = b.select(isFirst, conditions.nothing(), at[7]);
+  SmallVector<Type> types = {b.getI1Type(), b.getI1Type(), b.getI32Type()};
   SmallVector<Value> result = b.choose(
       types, asks,
       [&] {
@@ -130,12 +128,12 @@ TaskConditions::Answer Loader::askConditions(Value instruction, Value step, Valu
                     SharedLayout::flag(b, SharedLayout::kAsked),
                     SharedLayout::instructionNumber(b, context, step, watch.number));
               });
-              return valuesOf(answer.met, answer.known, answer.last);
+              return SmallVector<Value>{answer.met, answer.known, answer.last};
             },
-            [&] { return valuesOf(begun, begun, last); });
+            [&] { return SmallVector<Value>{begun, begun, last}; });
       },
-      [&] { return valuesOf(b.integer(1, 1), alive, last); });
-  return {result[0], result[1], TaskConditions::Last::of(ValueRange(result).drop_front(2))};
+      [&] { return SmallVector<Value>{b.integer(1, 1), alive, last}; });
+  return {result[0], result[1], result[2]};
 }
 
 SmallVector<Value> Loader::drain(Value alive, RingPlace oldest,

@@ -41,20 +41,21 @@ Value TaskConditions::some(Value instruction) {
   return bit(instruction, mk_task::kConditionBit); // they are numbered from 0
 }
 
-TaskConditions::Answer TaskConditions::ask(Value instruction, Value number, Value step, Last last) {
+TaskConditions::Answer TaskConditions::ask(Value instruction, Value number, Value step,
+                                           Value last) {
   TableWalk table{b, context, worker};
-  Value met = b.integer(1, 1), known = met, now = b.toI32(step);
+  Value met = b.integer(1, 1), known = met, two = b.integer(2);
   for (int64_t i = 0; i < most; ++i) {
     int64_t place = mk_task::kConditionBit + 2 * i;
     Value word = table.field(instruction, "operand", mk_task::getConditionWord(i));
     Value wanted = b.create<arith::ExtUIOp>(b.getI32Type(), bit(instruction, place + 1));
     Value asked = b.both(bit(instruction, place), b.both(met, known)), looks = asked;
-    Value before = i ? b.integer(0) : last.side;
-    if (i == 0) {
-      Value other = b.create<arith::OrIOp>(
-          b.create<arith::CmpIOp>(arith::CmpIPredicate::ne, last.step, now),
-          b.create<arith::CmpIOp>(arith::CmpIPredicate::ne, last.place, b.toI32(word)));
-      looks = b.both(asked, other);
+    Value before = b.integer(0);
+    if (i == 0) { // twice the place, and the side
+      Value lastPlace = b.create<arith::DivUIOp>(last, two);
+      before = b.create<arith::RemUIOp>(last, two);
+      looks = b.both(asked,
+                     b.create<arith::CmpIOp>(arith::CmpIPredicate::ne, lastPlace, b.toI32(word)));
     }
     Value side = b.choose(
         b.getI32Type(), looks,
@@ -68,19 +69,18 @@ TaskConditions::Answer TaskConditions::ask(Value instruction, Value number, Valu
     met = b.select(asked, b.equal(side, wanted), met);
     known = b.select(asked, came, known);
     if (i == 0)
-      last = {b.select(asked, now, last.step), b.select(asked, b.toI32(word), last.place),
-              b.select(asked, side, last.side)};
+      last = b.select(asked, b.addI32(b.mul(b.toI32(word), two), side), last);
   }
   return {met, known, last};
 }
 
 TaskConditions::Answer TaskConditions::wait(Waiter &waiter, Value instruction, Value number,
-                                            Value step, Last last, ArrayRef<mk_task::KindOp> kinds,
+                                            Value step, Value last, ArrayRef<mk_task::KindOp> kinds,
                                             function_ref<Value()> plainly) {
   Type i1 = b.getI1Type(), i32 = b.getI32Type();
   Value kind = TableWalk{b, context, worker}.field(instruction, "kind");
   SmallVector<Value> result = b.choose(
-      TypeRange{i1, i1, i32, i32, i32}, some(instruction),
+      TypeRange{i1, i1, i32}, some(instruction),
       [&] {
         Answer answer = ask(instruction, number, step, last);
         b.barrier(); // if a thread has looked for too long all leave together, at the poll
@@ -95,15 +95,9 @@ TaskConditions::Answer TaskConditions::wait(Waiter &waiter, Value instruction, V
               },
               [&] { return arrived; });
         };
-        SmallVector<Value> values = {waiter.wait(instruction, number, step, {answer.met, more}),
-                                     answer.met};
-        values.append(answer.last.values());
-        return values;
+        Value arrived = waiter.wait(instruction, number, step, {answer.met, more});
+        return SmallVector<Value>{arrived, answer.met, answer.last};
       },
-      [&] {
-        SmallVector<Value> values = {plainly(), b.integer(1, 1)};
-        values.append(last.values());
-        return values;
-      });
-  return {result[1], result[0], Last::of(ValueRange(result).drop_front(2))};
+      [&] { return SmallVector<Value>{plainly(), b.integer(1, 1), last}; });
+  return {result[1], result[0], result[2]};
 }
