@@ -126,6 +126,7 @@ static void buildPlanPipeline(OpPassManager &pm) {
   pm.addPass(createTile());
   pm.addPass(createAssignWorkers());
   pm.addPass(createFlagBuffers()); // for a GPU
+  pm.addPass(createJoinRanges());  // for a GPU
   pm.addPass(createSplitKinds());  // for a GPU
   pm.addPass(createPlanMemory());
   pm.addPass(createInferEvents()); // after memory: reused bytes are dependencies too

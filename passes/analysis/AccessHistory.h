@@ -26,9 +26,12 @@ struct Conflict {
 };
 
 /// Whether the pair needs no order of its own: of a flagged buffer two steps are kept apart as
-/// wholes, and of a forwarded cache, who writes and who reads in a step touch other rows of it.
+/// wholes, and who writes in one writes the same words as others that do, or before any reader; of
+/// a forwarded cache, who writes and who reads in a step touch other rows of it.
 inline bool isKeptApart(const Conflict &conflict, const MemoryObject &object) {
-  return (object.flagged && conflict.earlier.step != conflict.later.step) ||
+  bool sameStep = conflict.earlier.step == conflict.later.step,
+       siblings = conflict.earlier.family == conflict.later.family;
+  return (object.flagged && (!sameStep || (conflict.laterWrites && !siblings))) ||
          (object.forwarded && conflict.earlierWrites != conflict.laterWrites);
 }
 

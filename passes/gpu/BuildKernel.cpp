@@ -103,7 +103,7 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
           [&] {
             setRegisters(kLoaderRegisters, NVVM::SetMaxRegisterAction::decrease);
             b.when(b.less(thread, b.index(kConsumers + 32)),
-                   [&] { Loader(b, program, tableOp, context, worker).emit(); });
+                   [&] { Loader(b, program, tableOp, context, worker, most).emit(); });
           });
       b.create<func::ReturnOp>();
     }

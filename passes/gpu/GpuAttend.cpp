@@ -30,25 +30,6 @@ void GpuEmitter::eachColumn(AttendItems &items, Item item, Value thread, int64_t
   });
 }
 
-/// Takes back what the step before said of the items that were this task's.
-void GpuEmitter::clearItems(AttendItems &items, const Memory &partials, Value begin, Value width) {
-  if (!partials.flagged)
-    return;
-  Value ranges = items.ranges(sizeOf(SharedLayout::lastPosition, /*before=*/true));
-  Value all = items.items(ranges, sizeOf(SharedLayout::tokens, /*before=*/true));
-  Value cleared = rowsAs(otherCopy(partials), b.getI32Type());
-  b.loop(b.index(0), items.count(all, begin, width), b.index(1), [&](Value i) {
-    Item item = items.decode(items.number(i, begin, width), ranges);
-    auto clear = [&](Value place) {
-      b.create<mk_cta::ClearFlaggedOp>(cleared, ValueRange{item.token, place});
-    };
-    eachColumn(items, item, thread, kConsumers, [&](Value, Value dim, Value sum, Value pair) {
-      clear(sum);
-      b.when(b.less(dim, b.index(2)), [&] { clear(b.add(pair, dim)); });
-    });
-  });
-}
-
 FailureOr<RingPlace> GpuEmitter::emitAttend() {
   auto op = cast<AttendOp>(kind.getAnchor());
   CacheType cache = op.getCache().getType();
@@ -63,7 +44,7 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
   if (positions.arena != "header" || slots.arena != "header")
     return refuse(op, "expects the positions and slots of the request");
 
-  AttendItems items(b, kind, options);
+  AttendItems items(b, kind, options, most);
   int64_t headDim = items.headDim, queryHeads = getColumns(op.getQuery()) / headDim,
           splits = op.getSplits(), perRow = headDim / 8;
   Type i32 = b.getI32Type();
@@ -211,6 +192,8 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
     return std::pair(Softmax::of(state), place);
   };
 
+  Deal deal;
+  Value kept; // the ranges of a run
   auto storeItem = [&](Item item, const Softmax &state) {
     auto sum = [&](Value x, Value y) { return b.fadd(x, y); };
     Value weight = b.reduceLanes(state.weight, 4, sum);
@@ -242,26 +225,38 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
                    weight = b.fma(keep, of(w, b.index(headDim + 1)), weight);
                    total = b.fma(keep, of(w, dim), total);
                  }
-                 auto put = [&](Value x, Value place) {
-                   storeWord(b.create<arith::BitcastOp>(i32, x), partials, item.token, place);
+                 auto put = [&](function_ref<void(Value x, int64_t column, Value place)> store) {
+                   store(total, -1, sumPlace);
+                   b.when(b.equal(dim, b.index(0)), [&] {
+                     store(top, headDim, pairPlace);
+                     store(weight, headDim + 1, b.add(pairPlace, 1));
+                   });
                  };
-                 put(total, sumPlace);
-                 b.when(b.equal(dim, b.index(0)), [&] {
-                   put(top, pairPlace);
-                   put(weight, b.add(pairPlace, 1));
-                 });
+                 auto pass = [&] {
+                   put([&](Value x, int64_t, Value place) {
+                     storeWord(b.create<arith::BitcastOp>(i32, x), partials, item.token, place);
+                   });
+                 };
+                 auto keep = [&] {
+                   put([&](Value x, int64_t column, Value) {
+                     b.write(x, kept, {item.range, h, column < 0 ? dim : b.index(column)});
+                   });
+                 };
+                 deal.joined ? b.when(deal.joined, keep, pass) : pass();
                });
   };
 
   // Items in the order of the ring, the teams in turn; what a team's next one needs of the step is
   // under way meanwhile.
   auto work = [&] {
-    Value ranges = items.ranges(sizeOf(SharedLayout::lastPosition, /*before=*/false));
-    Value all = items.items(ranges, sizeOf(SharedLayout::tokens, /*before=*/false));
-    Value count = items.count(all, begin, width);
+    deal = items.deal([&](auto size) { return sizeOf(size, /*before=*/false); });
+    if (deal.joined)
+      kept = shared(layout.scratch + AttendItems::meetingBytes(op),
+                    {items.room, items.together, headDim + 4}, f32());
+    Value count = items.count(deal, begin, width);
     auto itemAt = [&](Value i) {
-      Value number = b.min(items.number(i, begin, width), b.sub(all, b.index(1)));
-      return items.decode(number, ranges);
+      Value number = b.min(items.number(deal, i, begin, width), b.sub(deal.items, b.index(1)));
+      return items.decode(number, deal);
     };
     auto bodyOf = [&](Item item) { return [&, item] { return loadFresh(item); }; };
     // Words under way are waited for wherever their registers are used again: none without an item.
@@ -320,6 +315,8 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
           b.when(b.both(mine, b.less(skipped, blocks)),
                  [&] { storeItem(item, Softmax::of(ValueRange(state).drop_front(3))); });
           SmallVector<Value> result(ValueRange(state).take_front(3));
+          if (deal.joined)
+            b.when(items.endsRun(deal, item), [&] { joinOnChip(items, item, kept); });
           if (ahead)
             result.append(b.choose(
                 words.getTypes(), mine, [&] { return under(b.add(i, kTeams)); },

@@ -76,7 +76,7 @@ LogicalResult GpuEmitter::emitPassed() {
     return failure();
   Operation *anchor = kind.getAnchor();
   if (isa<AttendOp>(anchor)) {
-    AttendItems items(b, kind, options);
+    AttendItems items(b, kind, options, most);
     Value begin = field("begin"), width = b.sub(field("end"), begin);
     clearItems(items, *outputs[0].memory, begin, width);
   } else if (isa<MoeLinearOp>(anchor)) {

@@ -31,6 +31,13 @@ GpuEmitter::GpuEmitter(GpuBuilder &b, mk_task::ProgramOp program, mk_task::KindO
     : b(b), program(program), kind(kind), layout(layout), frame(frame),
       options(getOptions(program)), most(most), thread(b.create<mk_cta::ThreadOp>()) {}
 
+bool mk::dependsOnRows(mk_task::KindOp kind) {
+  auto program = kind->getParentOfType<mk_task::ProgramOp>();
+  bool attends = isa<AttendOp>(kind.getAnchor());
+  return kind.getStreamed() || (attends && AttendItems::joins(kind)) ||
+         AttendItems::findJoiner(program, kind);
+}
+
 std::string mk::getBodyName(mk_task::KindOp kind, int64_t most) {
   std::string name = kind.getSymName().str();
   bool few = most == kGroupRows && hasKernelOfFew(getOptions(kind)) && dependsOnRows(kind);

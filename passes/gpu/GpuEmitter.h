@@ -37,7 +37,7 @@ struct FragmentPlace {
 /// them.
 inline bool hasKernelOfFew(OptionsAttr options) { return options.getMaxTokens() > kGroupRows; }
 /// Whether the body of a kind is another one for few tokens.
-inline bool dependsOnRows(mk_task::KindOp kind) { return kind.getStreamed() != nullptr; }
+bool dependsOnRows(mk_task::KindOp kind);
 /// The function of a kind's body for steps of at most `most` tokens.
 std::string getBodyName(mk_task::KindOp kind, int64_t most);
 /// Whether there is something to do for a task of the kind that is passed over, and the function
@@ -141,24 +141,32 @@ private:
   std::pair<Value, Value> angle(RopeOp op, Value row);
   Value pullRope(RopeOp op, Value row, Column column);
   Value pullEmbedding(EmbeddingOp op, Value row, Column column);
-  Value pullCombine(CombineOp op, Value row, Column column);
   Value pullGeneric(GenericOp op, Value row, Column column); // GpuGeneric.cpp
   Value pullChoose(ChooseOp op, Value row, Column column);   // GpuControl.cpp
-  /// A loop over the ranges of a head, a few at a time: `load` gives the `parts` sums of a range.
+  SmallVector<Value> pullFragment(Value value, FragmentPlace place);
+  SmallVector<Value> loadFragment(const Memory &memory, FragmentPlace place);
+
+  // GpuCombine.cpp: the ranges of attention.
   /// Of so many lanes that share the ranges of a column one.
   struct RangeLane {
     Value number;
     int64_t count;
   };
+  SmallVector<Value> noRanges(CombineOp op, Value row, Value head, int64_t parts, Value first = {});
+  SmallVector<Value> weigh(ValueRange joined, ArrayRef<Value> tops, ArrayRef<Value> weights,
+                           ArrayRef<SmallVector<Value>> sums);
+  SmallVector<Value> joinLanes(ArrayRef<Value> low, ArrayRef<Value> high);
+  /// A loop over the ranges of a head, a few at a time: `load` gives the `parts` sums of a range.
   SmallVector<Value> addRanges(CombineOp op, Value row, Value head, int64_t parts, RangeLane lane,
                                function_ref<SmallVector<Value>(Value)> loadSums);
   SmallVector<Value> loadSum(CombineOp op, Value row, Value range, Value dim);
-  CombineOp findLongCombine();
-  void emitCombine(CombineOp op);
   SmallVector<Value> joinRanges(CombineOp op, Value row, Value head, int64_t parts,
                                 function_ref<SmallVector<Value>(Value range)> load);
-  SmallVector<Value> pullFragment(Value value, FragmentPlace place);
-  SmallVector<Value> loadFragment(const Memory &memory, FragmentPlace place);
+  Value pullCombine(CombineOp op, Value row, Column column);
+  CombineOp findLongCombine();
+  void emitCombine(CombineOp op, Value units);
+  Value joinedOnChip();
+  void joinOnChip(AttendItems &items, Item item, Value kept);
 
   // GpuStores.cpp: where the values of a unit go, and the kinds that are nothing but that.
   void eachSegment(Value unit, Value inGroup, function_ref<void(Value inside)> body);

@@ -176,3 +176,21 @@ void GpuEmitter::clearRows() {
   b.loop(thread, b.mul(sizeOf(size, /*before=*/true), columns), b.index(kConsumers),
          [&](Value i) { clearColumns(result, b.div(i, columns), b.rem(i, columns), Value()); });
 }
+
+/// Takes back what the step before said of the items that were this task's.
+void GpuEmitter::clearItems(AttendItems &items, const Memory &partials, Value begin, Value width) {
+  if (!partials.flagged)
+    return;
+  Deal before = items.deal([&](auto size) { return sizeOf(size, /*before=*/true); });
+  Value cleared = rowsAs(otherCopy(partials), b.getI32Type());
+  b.loop(b.index(0), items.passed(before, begin, width), b.index(1), [&](Value i) {
+    Item item = items.decode(items.number(before, i, begin, width), before);
+    auto clear = [&](Value place) {
+      b.create<mk_cta::ClearFlaggedOp>(cleared, ValueRange{item.token, place});
+    };
+    eachColumn(items, item, thread, kConsumers, [&](Value, Value dim, Value sum, Value pair) {
+      clear(sum);
+      b.when(b.less(dim, b.index(2)), [&] { clear(b.add(pair, dim)); });
+    });
+  });
+}

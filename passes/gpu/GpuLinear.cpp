@@ -13,22 +13,17 @@ using mk_task::FragmentTile;
 
 /// Words of rows that a thread may keep for all units of a task.
 static constexpr int64_t kResidentWords = 64;
-/// Two buffers of sums [unit][warp][token][4] and the sums of squares [warp][token].
-static constexpr int64_t kSumBytes =
-    2 * 64 * kConsumerWarps * 4 * 4; // units x tokens is 64 at most
-
-static constexpr int64_t kSquareBytes = kConsumerWarps * kMaxRows * 4;
+static constexpr int64_t kSumBytes = SharedLayout::kSumBytes,
+                         kSquareBytes = SharedLayout::kSquareBytes;
 
 int64_t GpuEmitter::scratchBytes(mk_task::KindOp kind) {
   if (kind.getStreamed())
-    return kSumBytes + kSquareBytes + 2 * 64 * 8;
+    return SharedLayout::kProductBytes;
   if (auto route = dyn_cast<TopkRouteOp>(kind.getAnchor()))
     return routeBytes(route);
   if (auto attend = dyn_cast<AttendOp>(kind.getAnchor())) {
-    CacheType cache = attend.getCache().getType();
-    int64_t headDim = cache.getHeadDim(),
-            group = getColumns(attend.getQuery()) / headDim / cache.getHeads();
-    return kConsumerWarps * std::min(group, AttendItems::kHeads) * (headDim + 4) * 4;
+    int64_t kept = AttendItems::joins(kind) ? AttendItems::roomFor(attend) : 0;
+    return AttendItems::meetingBytes(attend) + kept * AttendItems::rangeBytes(attend);
   }
   return std::max<int64_t>(kConsumerWarps * 2 * 4, normBytes(kind));
 }

@@ -4,18 +4,12 @@
 // Evaluation by demand: one column for a thread, or the eight of a fragment.
 #include "passes/analysis/Accumulators.h"
 #include "passes/cpu/Elementwise.h"
-#include "passes/cpu/Ranges.h"
 #include "passes/gpu/GpuEmitter.h"
 
 #include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
 using namespace mlir::mk;
-
-/// Ranges of an attention whose loads are under way together.
-static constexpr int64_t kRangesAtOnce = 8;
-/// Lanes that share the ranges of a column, where there are more than one thread loads at once.
-static constexpr int64_t kRangeLanes = 8;
 
 Value GpuEmitter::pull(Value value, Value row, Column column) {
   if (SmallVector<Value> loaded = earlyOf(value.getAsOpaquePointer()); !loaded.empty())
@@ -117,129 +111,6 @@ Value GpuEmitter::pullEmbedding(EmbeddingOp op, Value row, Column column) {
   Value element = b.add(b.add(b.mul(b.div(c, 64), 256), b.mul(group, 128)),
                         b.add(b.mul(b.rem(token, 4), 32), inRow));
   return b.widen(b.read(elements, element));
-}
-
-/// Of a thread: every so many ranges from its own first one on, in ascending order, with the
-/// running maximum, some at a time. Ranges that do not exist are read as the last one that does,
-/// and weigh nothing.
-SmallVector<Value> GpuEmitter::addRanges(CombineOp op, Value row, Value head, int64_t parts,
-                                         RangeLane lane,
-                                         function_ref<SmallVector<Value>(Value)> loadSums) {
-  int64_t headDim = op.getHeadDim(), splits = op.getSplits();
-  const Memory &partials = memoryOf(op.getPartials());
-  int64_t pairs = partials.columns() / (headDim + 2) * headDim / 2; // where the scores begin
-  Value last = lastRange(b, readIndex(op.getPositions(), row), op.getWindow(), op.getSplit());
-  int64_t together = std::min<int64_t>(kRangesAtOnce, llvm::divideCeil(splits, lane.count));
-  SmallVector<Value> init = {b.constant(f32(), -1e30), b.constant(f32(), 0.0)};
-  if (op.getSinks()) { // weighs 1 at its own score, and adds nothing to the sums
-    Value own = b.equal(lane.number, b.index(0));
-    init = {b.select(own, load(memoryOf(op.getSinks()), row, head), init[0]),
-            b.select(own, b.constant(f32(), 1.0), init[1])};
-  }
-  auto step = [&](Value first, ValueRange carried) {
-    SmallVector<Value> tops, weights;
-    SmallVector<SmallVector<Value>> sums;
-    auto loadAll = [&] {
-      SmallVector<Value> all;
-      for (int64_t i = 0; i < together; ++i) {
-        Value real = b.min(b.add(first, i * lane.count), last);
-        Value place = b.add(b.add(b.mul(head, splits), real), pairs);
-        Value pair = loadWords(partials, 2, {row, place});
-        for (int64_t e = 0; e < 2; ++e)
-          all.push_back(b.create<arith::BitcastOp>(f32(), b.element(pair, e)));
-        all.append(loadSums(b.add(b.mul(head, splits), real)));
-      }
-      return all;
-    };
-    SmallVector<Value> loaded = whenWritten(loadAll, /*together=*/false);
-    for (int64_t i = 0; i < together; ++i) {
-      Value range = b.add(first, i * lane.count);
-      ArrayRef<Value> of = ArrayRef<Value>(loaded).slice(i * (2 + parts), 2 + parts);
-      Value exists = b.create<arith::CmpIOp>(arith::CmpIPredicate::sle, range, last);
-      tops.push_back(b.select(exists, of[0], b.constant(f32(), -1e30)));
-      weights.push_back(b.select(exists, of[1], b.constant(f32(), 0.0)));
-      sums.push_back(SmallVector<Value>(of.drop_front(2)));
-      for (Value &part : sums.back())
-        part = b.select(exists, part, b.constant(f32(), 0.0));
-    }
-    Value top = carried[0];
-    for (Value other : tops)
-      top = b.fmax(top, other);
-    Value keep = b.fastExp(b.fsub(carried[0], top));
-    SmallVector<Value> next = {top, b.fmul(carried[1], keep)};
-    for (size_t p = 0; p < sums[0].size(); ++p)
-      next.push_back(b.fmul(carried[2 + p], keep));
-    for (int64_t i = 0; i < together; ++i) {
-      Value weight = b.fastExp(b.fsub(tops[i], top));
-      next[1] = b.fma(weight, weights[i], next[1]);
-      for (size_t p = 0; p < sums[i].size(); ++p)
-        next[2 + p] = b.fma(weight, sums[i][p], next[2 + p]);
-    }
-    return next;
-  };
-  init.append(parts, b.constant(f32(), 0.0));
-  assert(!loads && "loads in a loop are its own");
-  return b.loop(lane.number, b.add(last, 1), b.index(together * lane.count), init, step);
-}
-
-SmallVector<Value> GpuEmitter::joinRanges(CombineOp op, Value row, Value head, int64_t parts,
-                                          function_ref<SmallVector<Value>(Value)> loadSums) {
-  SmallVector<Value> joined = addRanges(op, row, head, parts, {b.index(0), 1}, loadSums);
-  SmallVector<Value> result;
-  Value inverse = b.inverse(joined[1]);
-  for (int64_t p = 0; p < parts; ++p)
-    result.push_back(b.fmul(joined[2 + p], inverse));
-  return result;
-}
-
-SmallVector<Value> GpuEmitter::loadSum(CombineOp op, Value row, Value range, Value dim) {
-  Value place = b.add(b.mul(range, op.getHeadDim()), position(dim, mk_task::Order::fragments));
-  Value word = loadWords(memoryOf(op.getPartials()), 1, {row, place});
-  return {b.create<arith::BitcastOp>(f32(), word)};
-}
-
-Value GpuEmitter::pullCombine(CombineOp op, Value row, Column column) {
-  Value head = b.div(at(column), op.getHeadDim()), dim = b.rem(at(column), op.getHeadDim());
-  return joinRanges(op, row, head, 1, [&](Value range) { return loadSum(op, row, range, dim); })[0];
-}
-
-/// The combine of a kind that is nothing else, in one segment, and has many ranges.
-CombineOp GpuEmitter::findLongCombine() {
-  auto op = dyn_cast<CombineOp>(kind.getAnchor());
-  bool plain = op && llvm::hasSingleElement(kind.getBody().front().without_terminator()) &&
-               kind.getSegmentsAttr().size() == 1;
-  return plain && op.getSplits() > kRangesAtOnce ? op : CombineOp();
-}
-
-/// Many ranges: a warp has a unit of a row, and eight lanes the ranges of each of its four columns.
-/// They are joined by shuffles in one order.
-void GpuEmitter::emitCombine(CombineOp op) {
-  Value begin = field("begin"), units = b.sub(field("end"), begin);
-  Value lane = b.rem(thread, 32), quarter = b.rem(lane, 4), inGroup = b.rem(quarter, 2);
-  Value second = b.less(b.index(1), quarter);
-  b.loop(b.div(thread, 32), b.mul(units, rowCount()), b.index(kConsumerWarps), [&](Value i) {
-    auto [row, inRow] = b.divide32(i, units);
-    eachSegment(b.add(begin, inRow), inGroup, [&](Value) {
-      Value column = b.select(second, at(groups.b), at(groups.a));
-      Value head = b.div(column, op.getHeadDim()), dim = b.rem(column, op.getHeadDim());
-      SmallVector<Value> own = addRanges(op, row, head, 1, {b.div(lane, 4), kRangeLanes},
-                                         [&](Value range) { return loadSum(op, row, range, dim); });
-      for (int64_t mask = 4; mask < 32; mask *= 2) {
-        SmallVector<Value> other;
-        for (Value value : own)
-          other.push_back(b.shuffleXor(value, mask));
-        Value top = b.fmax(own[0], other[0]);
-        Value mine = b.fastExp(b.fsub(own[0], top)), theirs = b.fastExp(b.fsub(other[0], top));
-        for (int64_t p : {1, 2})
-          own[p] = b.fma(own[p], mine, b.fmul(other[p], theirs));
-        own[0] = top;
-      }
-      early[{groups.segment, op.getResult().getAsOpaquePointer()}].values = {
-          b.fmul(own[2], b.inverse(own[1]))};
-      b.when(b.less(lane, b.index(4)), [&] { storeUnit(row, second); });
-    });
-  });
-  early.clear();
 }
 
 SmallVector<Value> GpuEmitter::loadFragment(const Memory &memory, FragmentPlace place) {

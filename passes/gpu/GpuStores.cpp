@@ -279,11 +279,13 @@ FailureOr<RingPlace> GpuEmitter::emitColumns() {
     return emitHeads();
   clearUnits();
   prepareNorms(layout.scratch, layout.scratch + kPartialBytes);
+  Value begin = field("begin"), units = b.sub(field("end"), begin);
+  if (Value joined = joinedOnChip())
+    units = b.select(joined, b.index(0), units);
   if (CombineOp combine = findLongCombine()) {
-    emitCombine(combine);
+    emitCombine(combine, units);
     return frame.ring;
   }
-  Value begin = field("begin"), units = b.sub(field("end"), begin);
   Value count = b.mul(b.mul(units, rowCount()), 2 * kLanes);
   b.loop(thread, count, b.index(kConsumers), [&](Value i) {
     Value quarter = b.rem(i, 2 * kLanes);

@@ -15,9 +15,9 @@ using namespace mlir::mk;
 static constexpr int64_t kFewTiles = 7;
 
 Loader::Loader(GpuBuilder &b, mk_task::ProgramOp program, mk_task::TableOp table, Value context,
-               Value worker)
-    : b(b), program(program), table(table), context(context), target(getTarget(program)),
-      options(getOptions(program)), layout(program, target),
+               Value worker, int64_t most)
+    : b(b), program(program), table(table), context(context), most(most),
+      target(getTarget(program)), options(getOptions(program)), layout(program, target),
       watch{b, context, worker, b.index(-1)} {
   full = layout.full(b);
   empty = layout.empty(b);
@@ -162,7 +162,7 @@ Loader::State Loader::fillWeights(Value offset, Value bytes, State state) {
 /// piece of a block; what the step itself stores may be missing in it.
 Loader::State Loader::streamCache(mk_task::KindOp kind, Value instruction, Value step,
                                   State state) {
-  AttendItems items(b, kind, options);
+  AttendItems items(b, kind, options, most);
   TableWalk table{b, context, watch.worker};
   auto op = cast<AttendOp>(kind.getAnchor());
   Value layer =
@@ -186,17 +186,16 @@ Loader::State Loader::streamCache(mk_task::KindOp kind, Value instruction, Value
     auto sizeOf = [&](SharedLayout::Size size) {
       return b.toIndex(b.read(sizes, {b.rem(step, 2), b.index(size)}));
     };
-    Value ranges = items.ranges(sizeOf(SharedLayout::lastPosition));
-    Value all = items.items(ranges, sizeOf(SharedLayout::tokens));
-    Value total = b.mul(items.count(all, begin, width), items.blocks());
+    Deal deal = items.deal(sizeOf);
+    Value total = b.mul(items.count(deal, begin, width), items.blocks());
     int64_t pieces = AttendItems::kBlock / items.piece();
     Value row = b.mul(b.rem(lane, pieces), items.piece()); // of this lane's piece
     // A block's page for this lane, head, first position and number of positions: known one block
     // ahead, since a page's number may come from far away.
     auto locate = [&](Value i) {
-      Value number =
-          b.min(items.number(b.div(i, items.blocks()), begin, width), b.sub(all, b.index(1)));
-      Item item = items.decode(number, ranges);
+      Value number = b.min(items.number(deal, b.div(i, items.blocks()), begin, width),
+                           b.sub(deal.items, b.index(1)));
+      Item item = items.decode(number, deal);
       Value range = item.range;
       if (items.window)
         range = items.rangeOf(item, readHeader(positions, item.token));

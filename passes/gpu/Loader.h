@@ -17,8 +17,9 @@ struct WeightStream;
 /// but a slot; keys and values also for the step, which says whose they are.
 class Loader {
 public:
+  /// For steps of at most `most` tokens.
   Loader(GpuBuilder &b, mk_task::ProgramOp program, mk_task::TableOp table, Value context,
-         Value worker);
+         Value worker, int64_t most);
   void emit();
 
 private:
@@ -51,6 +52,7 @@ private:
   mk_task::ProgramOp program;
   mk_task::TableOp table;
   Value context, lane;
+  int64_t most;
   TargetAttr target;
   OptionsAttr options;
   SharedLayout layout;

@@ -70,6 +70,63 @@ def OrderColumns : Pass<"mk-order-columns", "::mlir::ModuleOp"> {
   }];
 }
 
+def JoinRanges : Pass<"mk-join-ranges", "::mlir::ModuleOp"> {
+  let summary = "let who has all ranges of some heads join them";
+  let description = [{
+    Ranges of attention go to many CTAs, and their join is one more visit to memory that every operator behind it
+    waits for. With many tokens there are heads enough for all CTAs, so one may as well have all ranges of some heads, one
+    after the other, and join them on the chip. So a kind of attention also computes what the family behind it does, if
+    that only joins ranges and some of them fit into the shared memory. Which of the two writes the rows of a step is
+    decided by its sizes, in the kernel for more than 8 tokens alone; the one for fewer has none of this. Either gives the
+    same bits, which is why `mk-verify-schedule` lets two families write them. For a CPU, and for steps of at most 8
+    tokens, the pass does nothing.
+
+    Who writes words of a flagged buffer changes from step to step, who takes them back does not depend on that. The
+    words of the rows are taken back by the tasks of the joining family, in every step, for all tokens of the step before,
+    whoever has written them. The words of the ranges are taken back by the tasks of attention, for the items that the step before
+    dealt out: if it joined on the chip it has written none. The kernel for few tokens knows nothing of that and takes
+    back words that were not written too, which are all ones already. So the other copy holds only words of
+    the step before, whichever kernels ran, and they are gone after this one.
+
+    **Requires** `mk-flag-buffers`, before `mk-split-kinds`. **Ensures** values are unchanged.
+
+    ```mlir
+    mk_task.buffer @positions request domain(tokens) : tensor<?xi32>
+    mk_task.buffer @slots request domain(tokens) : tensor<?xi32>
+    mk_task.cache @kv layer(0) : !mk.cache<2x32xbf16>
+    mk_task.buffer @q domain(tokens) : tensor<?x128xf32>
+    mk_task.buffer @ranges flagged domain(tokens) order(ranges) : tensor<?x272xf32>
+    mk_task.buffer @rows flagged domain(tokens) : tensor<?x128xf32>
+    mk_task.kind @attend class(attend) domain(tokens) {
+    ^bb0(%q: tensor<?x128xf32>, %c: !mk.cache<2x32xbf16>, %p: tensor<?xi32>, %s: tensor<?xi32>):
+      %y = mk.attend %q, %c, %p, %s {scale = 0.25 : f64, split = 32 : i64, splits = 2 : i64}
+        : (tensor<?x128xf32>, !mk.cache<2x32xbf16>, tensor<?xi32>, tensor<?xi32>) -> tensor<?x272xf32>
+      mk.yield %y : tensor<?x272xf32>
+    }
+    mk_task.kind @combine class(columns) domain(tokens) units(32) segments [#mk_task.segment<base = 0, limit = 128, outer = 32, stride = 4, half = 2, partner = 2>] {
+    ^bb0(%y: tensor<?x272xf32>, %p: tensor<?xi32>):
+      %x = mk.combine %y, %p {head_dim = 32 : i64, split = 32 : i64, splits = 2 : i64} : (tensor<?x272xf32>, tensor<?xi32>) -> tensor<?x128xf32>
+      mk.yield %x : tensor<?x128xf32>
+    }
+    mk_task.family @a kind(@attend) [@q, @kv, @positions, @slots] -> [@ranges]
+    mk_task.family @b kind(@combine) [@ranges, @positions] -> [@rows]
+    // becomes
+    ...
+    mk_task.kind @attend class(attend) domain(tokens) {
+    ^bb0(%q: tensor<?x128xf32>, %c: !mk.cache<2x32xbf16>, %p: tensor<?xi32>, %s: tensor<?xi32>):
+      %y = mk.attend %q, %c, %p, %s {scale = 2.500000e-01 : f64, split = 32 : i64, splits = 2 : i64}
+        : (tensor<?x128xf32>, !mk.cache<2x32xbf16>, tensor<?xi32>, tensor<?xi32>) -> tensor<?x272xf32>
+      %x = mk.combine %y, %p {head_dim = 32 : i64, split = 32 : i64, splits = 2 : i64} : (tensor<?x272xf32>, tensor<?xi32>) -> tensor<?x128xf32>
+      mk.yield %y, %x : tensor<?x272xf32>, tensor<?x128xf32>
+    }
+    ...
+    mk_task.family @a kind(@attend) [@q, @kv, @positions, @slots] -> [@ranges, @rows]
+    mk_task.family @b kind(@combine) [@ranges, @positions] -> [@rows]
+    ```
+  }];
+}
+
+
 def SplitKinds : Pass<"mk-split-kinds", "::mlir::ModuleOp"> {
   let summary = "one kind for each way in which its buffers lie";
   let description = [{

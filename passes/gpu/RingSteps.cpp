@@ -1,6 +1,7 @@
 // Part of mk, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "passes/gpu/RingSteps.h"
+#include "passes/gpu/AttendItems.h"
 
 using namespace mlir;
 using namespace mlir::mk;
@@ -54,6 +55,20 @@ SmallVector<RingStep> mk::stepsOf(OptionsAttr options, ArrayRef<mk_task::KindOp>
       step.positions.push_back(few[(t + tokens) % few.size()]);
     result.push_back(step);
   }
+  std::set<int64_t> far;
+  for (mk_task::KindOp kind : kinds)
+    if (auto attend = dyn_cast<AttendOp>(kind.getAnchor());
+        attend && most > kGroupRows && AttendItems::joins(kind))
+      for (int64_t ranges : {int64_t(2), AttendItems::roomFor(attend)})
+        for (int64_t position : {ranges * options.getSplit() - 1, ranges * options.getSplit()})
+          far.insert(std::min(position, options.getMaxLength() - 1));
+  for (int64_t position : far)
+    for (int64_t tokens : {kGroupRows + 1, most}) {
+      RingStep step = result[tokens - 1];
+      for (int64_t t = 0; t < tokens; t += 2)
+        step.positions[t] = position;
+      result.push_back(step);
+    }
   for (int64_t position : sorts)
     result.push_back({1, 1, {position}, someExperts(choices, 2)});
   if (choices.fewestExperts)

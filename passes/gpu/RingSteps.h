@@ -30,7 +30,8 @@ struct RingChoices {
 };
 
 /// Every number of tokens up to `most`, with contexts of up to two ranges and as many experts; then
-/// one token with contexts of all sorts, no and all experts, and no rows. All of these with all
+/// many with contexts of as many ranges as a CTA joins and of more, one with contexts of all sorts,
+/// no and all experts, and no rows. All of these with all
 /// predicates true, and with all false; then, for the conditions of each instruction, one step in
 /// which they hold, and for each of them one in which it alone fails.
 SmallVector<RingStep> stepsOf(OptionsAttr options, ArrayRef<mk_task::KindOp> kinds,

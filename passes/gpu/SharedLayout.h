@@ -44,8 +44,13 @@ struct SharedLayout {
   static_assert(kPageRows + kMaxRows * kPages * 4 <= kQuit);
   /// The experts of an instruction, for either half of the CTA: see ChosenExperts.h.
   int64_t loaderList = kSizes + 64, consumerList; // first bytes
-  int64_t scratch;                                // first byte
-  int64_t ring;                                   // first byte
+  /// What a product takes: two buffers of sums [unit][warp][token][4], where units x tokens is 64
+  /// at most, the sums of squares [warp][token], and the best of each unit.
+  static constexpr int64_t kSumBytes = 2 * 64 * kConsumerWarps * 4 * 4,
+                           kSquareBytes = kConsumerWarps * kMaxRows * 4,
+                           kProductBytes = kSumBytes + kSquareBytes + 2 * 64 * 8;
+  int64_t scratch; // first byte
+  int64_t ring;    // first byte
   int64_t stages;
   static Value flag(GpuBuilder &b, int64_t place) { return b.shared(place, {1}, b.getI32Type()); }
   static Value header(GpuBuilder &b) { return b.shared(kHeader, {4, kMaxRows}, b.getI32Type()); }

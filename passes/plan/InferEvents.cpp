@@ -3,6 +3,7 @@
 
 #include "passes/Passes.h"
 #include "passes/analysis/AccessHistory.h"
+#include <map>
 #include <set>
 
 namespace mlir::mk {
@@ -19,8 +20,9 @@ struct EventPlan {
   std::vector<int> familyOf;            // by task
   std::vector<int> firstTask, lastTask; // by family
   std::vector<std::set<int>> waits[2];  // by lag, by task: families
-  std::vector<std::set<int>> hints;     // by task: families that write flagged buffers for it
-  std::vector<bool> awaited;            // by family
+  // By task: of each flagged buffer that it reads the last family that writes it.
+  std::vector<std::map<unsigned, int>> hints;
+  std::vector<bool> awaited; // by family
 
   LogicalResult collect(ProgramOp program, AccessAnalysis &analysis);
   LogicalResult findDependencies(AccessAnalysis &analysis);
@@ -97,14 +99,17 @@ LogicalResult EventPlan::findDependencies(AccessAnalysis &analysis) {
           return; // see separateSteps
         if (step == 1 && earlier.worker != point.worker && object.flagged &&
             conflict.earlierWrites && !conflict.laterWrites) {
-          hints[i].insert(earlier.family);
-          awaited[earlier.family] = true;
+          auto [last, isFirst] = hints[i].try_emplace(conflict.laterObject, earlier.family);
+          last->second = std::max(last->second, earlier.family);
         } else if (step == 1 && earlier.worker != point.worker) {
           waits[1 - earlier.step][i].insert(earlier.family);
           awaited[earlier.family] = true;
         }
       });
     }
+  for (auto &of : hints)
+    for (auto [object, family] : of)
+      awaited[family] = true;
   return result;
 }
 
@@ -173,9 +178,10 @@ void EventPlan::apply(ProgramOp program) {
     task.setWaitsAttr(attribute(waits[0][i]));
     task.setPreviousAttr(attribute(waits[1][i]));
     // What a task waits for in any case it needs no hint for.
-    std::set<int> &only = hints[i];
-    for (int family : waits[0][i])
-      only.erase(family);
+    std::set<int> only;
+    for (auto [object, family] : hints[i])
+      if (!waits[0][i].count(family))
+        only.insert(family);
     if (!only.empty())
       task.setHintsAttr(attribute(only));
     task.setSignalsAttr(awaited[familyOf[i]] ? attribute({familyOf[i]}) : builder.getArrayAttr({}));

@@ -306,7 +306,7 @@ def VerifySchedule : Pass<"mk-verify-schedule", "::mlir::ModuleOp"> {
        alone, in the model's order: the order of the `mk_task.family` ops within a step, and step by step.
        Within a family there is no order, so its tasks never conflict. Consecutive steps are enough: task
        a of step s before b of step s + 1 gives a before b of every later step, as a worker's program runs on.
-       A flagged buffer has its own rules: one family writes it, no task of a step before may still use it
+       A flagged buffer has its own rules: one family writes it (or two the same value), no task of a step before may still use it
        by events alone; within a step what is read is written, by tasks that waits and hints put before.
     5. *No loss.* In the model's order no task finds its bytes written over as another object, no task uses
        one byte as two objects, and a unit that works in place reads only columns that no other unit writes.

@@ -4,6 +4,7 @@
 #include "passes/Passes.h"
 #include "passes/analysis/AccessHistory.h"
 #include "passes/analysis/HappensBefore.h"
+#include "passes/analysis/SameValue.h"
 #include "passes/analysis/TableConditions.h"
 #include "passes/analysis/TableMemory.h"
 
@@ -201,8 +202,8 @@ std::vector<int> Verifier::inModelOrder() {
 
 /// Copies of a flagged buffer serve every second step, and a word tells only whether it was
 /// written; of a forwarded cache only what earlier steps left is read: all that use such memory
-/// come after all that did in the step before. Within a step one family writes it, and only what it
-/// writes is read: a reader of anything else would wait for ever.
+/// come after all that did in the step before. Within a step one family writes it, or two the same
+/// words, and only what is written is read: a reader of anything else would wait for ever.
 LogicalResult Verifier::verifyFlagged(const HappensBefore &order) {
   struct Use {
     Clock last;
@@ -234,8 +235,13 @@ LogicalResult Verifier::verifyFlagged(const HappensBefore &order) {
       if (access.write && use.reader >= 0)
         return fault() << " after a task that reads it";
       if (access.write && use.writer >= 0 &&
-          table.instructions[use.writer].family != instruction.family)
-        return fault() << ", which another family writes too";
+          table.instructions[use.writer].family != instruction.family) {
+        FamilyOp family = table.getFamily(instruction),
+                 other = table.getFamily(table.instructions[use.writer]);
+        if (!computeSame(other, analysis.getKind(other), family, analysis.getKind(family),
+                         object.name))
+          return fault() << ", which another family writes too";
+      }
       (access.write ? use.writer : use.reader) = i;
       ColumnSet &columns = access.write ? use.written : use.read;
       if (columns.empty() || intersect(access.columns, columns) != access.columns)

@@ -121,7 +121,8 @@ class Machine:
 
     def __init__(self, program: Program, reference: Program, decide: Decide = lambda step, predicate: True):
         """`reference` is the program as planned; its families, run in order, say what must be found. `decide`: for a
-        step and the object of a predicate, which side the step takes."""
+        step and the object of a predicate, which side the step takes; of rows that two families may write, whether
+        the first does."""
         self.program = program
         self.reference = reference
         self._decide = decide
@@ -134,6 +135,7 @@ class Machine:
             for a in i.accesses
             if conditional and a.write and program.objects[a.object].space == 1
         }
+        self._joined = _find_joined(program)
         accesses = [
             (o, a)
             for p in (program, reference)
@@ -179,6 +181,10 @@ class Machine:
         ends = [(w, n) for w, worker in enumerate(program.workers) for n, i in enumerate(worker) if i.ends]
         self._end = ends[0] if ends else None
 
+    @property
+    def has_choices(self) -> bool:
+        return bool(self._joined)
+
     def _all(self, index: int) -> range:
         return range(self._first[index], self._first[index] + len(self._borders[index]) - 1)
 
@@ -203,6 +209,8 @@ class Machine:
         for access in instruction.accesses:
             if access.write or self._is_other_side(access, step):
                 continue
+            if not self._happens(instruction, access, step):
+                continue
             if self.program.objects[access.object].forwarded:
                 self._look_early(instruction, access, step, memory)
                 continue
@@ -222,6 +230,16 @@ class Machine:
 
     def _runs(self, instruction: Instruction, step: int) -> bool:
         return all(self._decide(step, predicate) == value for predicate, value in instruction.conditions)
+
+    def _happens(self, instruction: Instruction, access: Access, step: int) -> bool:
+        """Whether it does in the step, of those who write the same rows one way or the other."""
+        for rows, (first, second, ranges) in self._joined.items():
+            at_first = self._decide(step, rows)
+            if instruction.family == first and access.write and access.object in (rows, ranges):
+                return at_first == (access.object == rows)
+            if instruction.family == second and access.object in (rows, ranges):
+                return not at_first
+        return True
 
     def _is_other_side(self, access: Access, step: int) -> bool:
         """Whether it is of the side of a choice that the step does not take."""
@@ -243,7 +261,11 @@ class Machine:
     def _is_there(self, instruction: Instruction, step: int, memory: Memory) -> bool:
         """Whether the flagged words that the instruction reads are there: its conditions' one after the other, and
         nothing more once one of them does not hold."""
-        looks = [a for a in instruction.accesses if not a.write and self.program.objects[a.object].flagged]
+        looks = [
+            a
+            for a in instruction.accesses
+            if not a.write and self.program.objects[a.object].flagged and self._happens(instruction, a, step)
+        ]
 
         def are_there(accesses: Iterable[Access]) -> bool:
             return all(memory[cell] != _CLEARED for a in accesses for cell in self._cells(a, step))
@@ -258,20 +280,23 @@ class Machine:
     def write(self, instruction: Instruction, step: int, memory: Memory) -> Memory:
         cells = list(memory)
         for access in instruction.accesses:
-            if access.write:
+            if access.write and self._happens(instruction, access, step):
                 for cell in self._aliases[access.object]:
                     cells[cell] = (instruction.family, step, access.object)
         for access in instruction.accesses:
             if access.write:
-                for cell in self._cells(access, step):
-                    cells[cell] = (instruction.family, step, access.object)
+                if self._happens(instruction, access, step):
+                    for cell in self._cells(access, step):
+                        cells[cell] = (instruction.family, step, access.object)
         return self.clear(instruction, step, tuple(cells))
 
     def clear(self, instruction: Instruction, step: int, memory: Memory) -> Memory:
-        """Takes back flagged words of the next step's copy, which whoever is passed over does, too."""
+        """Takes back flagged words of the next step's copy, which whoever is passed over does, too; of rows that two
+        families may write the second."""
         cells = list(memory)
         for access in instruction.accesses:
-            if access.write and self.program.objects[access.object].flagged:
+            of_other = self._joined.get(access.object, (-1,))[0] == instruction.family
+            if access.write and self.program.objects[access.object].flagged and not of_other:
                 for cell in self._cells(replace(access, shares=False), step + 1):
                     cells[cell] = _CLEARED
         return tuple(cells)
@@ -339,6 +364,24 @@ class Machine:
         return (*places[:worker], places[worker] + 1, *places[worker + 1 :]), memory
 
 
+def _find_joined(program: Program) -> dict[int, tuple[int, int, int]]:
+    """Of rows that two families may write, of which a step has one: both families, and what the second joins of the
+    first one's; see mk-join-ranges."""
+    of: dict[tuple[int, bool], set[int]] = {}
+    for instruction in (i for worker in program.workers for i in worker if not i.conditions):
+        for access in instruction.accesses:
+            of.setdefault((access.object, access.write), set()).add(instruction.family)
+    found = {}
+    for (rows, write), families in of.items():
+        if write and len(families) == 2 and program.objects[rows].flagged:
+            first, second = sorted(families)
+            (ranges,) = (
+                o for (o, w), by in of.items() if w and by == {first} and of.get((o, False)) == {second}
+            )
+            found[rows] = (first, second, ranges)
+    return found
+
+
 class ShuffledExecutor:
     """Runs a program in one random order after the other."""
 
@@ -349,7 +392,7 @@ class ShuffledExecutor:
         """Raises `Broken` if this order goes wrong. Worker speeds differ, so that some run far ahead; steps
         take sides at random."""
         machine, rng = self.machine, random.Random(seed)
-        if any(i.conditions for worker in machine.reference.workers for i in worker):
+        if machine.has_choices or any(i.conditions for worker in machine.reference.workers for i in worker):
 
             def decide(step: int, predicate: int) -> bool:
                 return random.Random(f"{seed} {step} {predicate}").random() < 0.5

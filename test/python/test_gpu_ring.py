@@ -144,6 +144,24 @@ FAULTS: dict[str, tuple[Callable[[str], str], str]] = {
         first(r"(ring_fill .*\n.*arith.addi .*\n.*arith.cmpi sge, %\w+, )%c\d+_i32", r"\1%c1_i32", LOADER),
         "expected a wait for slot and phase",
     ),
+    # Of more than 8 tokens a CTA has all ranges of some heads: see AttendItems::deal.
+    "the loader deals out single ranges": (
+        first(r"(arith.cmpi sgt, %\w+, )%c8_i32", r"\1%c16_i32", LOADER),
+        "in kind 'attend', in steps of 9 tokens .*(the consumers take it for|slots only)",
+    ),
+    "the loader knows of room for fewer ranges": (
+        first(r"(arith.cmpi slt, %\w+, )%c4_i32(?= .*\n.*arith.cmpi sgt)", r"\1%c2_i32", LOADER),
+        "in kind 'attend', in steps of 9 tokens .*(the consumers take it for|slots only)",
+    ),
+    "the consumers join ranges of few tokens": (
+        # The first of the two is about the step before, of which words are taken back.
+        first(
+            r"(arith.cmpi sgt, %\w+, %c8_i32[\s\S]*?arith.cmpi sgt, %\w+, )%c8_i32",
+            r"\1%c1_i32",
+            begin="func.func private @attend(",
+        ),
+        "in kind 'attend', in steps of [2-8] tokens .*(the consumers take it for|slots only)",
+    ),
     "a range of attention begins elsewhere": (
         first(r"(mk_cta.ring_holds )(%\w+), (%\w+), ", r"\1\3, \2, ", LOADER),
         "(the consumers take it for|expected)",
