@@ -47,6 +47,9 @@ struct FuseOptions : PassPipelineOptions<FuseOptions> {
   Option<bool> heads{*this, "heads",
                      llvm::cl::desc("norms of heads with rope and the cache append in one task"),
                      llvm::cl::init(true)};
+  Option<bool> attend{*this, "attend",
+                      llvm::cl::desc("norms and rotations of heads into attention"),
+                      llvm::cl::init(false)};
   Option<bool> glu{*this, "glu", llvm::cl::desc("gated units into epilogues"),
                    llvm::cl::init(true)};
   Option<bool> residual{*this, "residual", llvm::cl::desc("sums and products into epilogues"),
@@ -99,6 +102,8 @@ static void buildFusePipeline(OpPassManager &pm, const FuseOptions &options) {
     pm.addPass(createFuseResidual());
   if (options.rope)
     pm.addPass(createFuseRope());
+  if (options.attend) // for a GPU; before heads, which finds the keys alone
+    pm.addPass(createFuseAttend());
   if (options.heads) // after rope: it takes what a norm kept out of the epilogues
     pm.addPass(createFuseHeads());
   if (options.glu)

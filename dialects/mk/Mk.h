@@ -60,6 +60,10 @@ YieldOp getResultsYield(Operation *op);
 /// What that region yields for a result, or null.
 Value getYielded(OpResult result);
 
+/// Checks the form that all regions of rows share: an argument of each of these types, row-wise ops,
+/// `mk.yield`. The latter, or null with an error on the op.
+YieldOp verifyRegion(Operation *op, Region &region, StringRef name, TypeRange arguments);
+
 /// The module path that the importer wrote into the op's location ("" if none).
 std::string getModulePath(Operation *op);
 

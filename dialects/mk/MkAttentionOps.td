@@ -18,12 +18,13 @@ def Mk_KvCacheOp : Mk_Op<"kv_cache", [Pure]> {
   let hasVerifier = 1;
 }
 
-def Mk_KvAppendOp : Mk_Op<"kv_append", [Pure]> {
+def Mk_KvAppendOp : Mk_Op<"kv_append", [MemoryEffects<[MemWrite]>]> {
   let summary = "store the keys and values of this step's tokens";
   let description = [{
     Row n of `keys` and `values` goes to slot `slots[n]`, position `positions[n]`, rounded to the element
     type of the cache. Requires distinct (slot, position) pairs; the runtime checks it. As an epilogue of
-    the concatenated q/k/v projection it stores straight from the accumulators.
+    the concatenated q/k/v projection it stores straight from the accumulators. Later steps find what was stored, so an append
+    that nobody in the step reads is not dead.
 
     ```mlir
     %c1 = mk.kv_append %c, %k, %v, %positions, %slots
@@ -83,23 +84,36 @@ def Mk_AttendOp : Mk_Op<"attend", [Pure]> {
     `window` and `softcap` are those of `mk.attention`. With a window, range 0 of a token is the first that it sees
     anything of, and `splits` is the most that a window has. No page before the window is read.
 
-    `new_rows` are none, or the keys and the values that `mk.kv_append` stored for the tokens of this step. Positions
+    `new_rows` are none, or the keys and the values that `mk.kv_append` stores for the tokens of this step. Positions
     that a token of the step has in its slot are then read from these rows, with equal results: so attention
-    need not wait for the stores, and may read older positions before it waits for anything.
+    need not wait for the stores, may read older positions before it waits for anything, and may be given the
+    cache as it was before the append.
+
+    `prologue`, if there is one, makes the query, the keys and the values of these operands, row by row: an argument for
+    each of them, and `mk.yield` of what attention works with. Its ops work on heads, each for itself.
 
     ```mlir
     %p = mk.attend %q, %c1, %positions, %slots {scale = 0.25 : f64, split = 32 : i64, splits = 2 : i64}
       : (tensor<?x64xf32>, !mk.cache<2x16xbf16>, tensor<?xi32>, tensor<?xi32>) -> tensor<?x144xf32>
     %r = mk.attend %q, %c1, %positions, %slots, %k, %v {scale = 0.25 : f64, split = 32 : i64, splits = 2 : i64}
       : (tensor<?x64xf32>, !mk.cache<2x16xbf16>, tensor<?xi32>, tensor<?xi32>, tensor<?x32xbf16>, tensor<?x32xbf16>) -> tensor<?x144xf32>
+    %s = mk.attend %q, %c, %positions, %slots, %kr, %vr {scale = 0.25 : f64, split = 32 : i64, splits = 2 : i64}
+      : (tensor<?x64xf32>, !mk.cache<2x16xbf16>, tensor<?xi32>, tensor<?xi32>, tensor<?x32xf32>, tensor<?x32xf32>) -> tensor<?x144xf32> prologue {
+    ^bb0(%a: tensor<?x64xf32>, %b: tensor<?x32xf32>, %d: tensor<?x32xf32>):
+      %m = mk.head_norm %b, %h {head_dim = 16 : i64, eps = 1.0e-6 : f64} : (tensor<?x32xf32>, tensor<16xf32>) -> tensor<?x32xbf16>
+      %o = mk.slice %d {offset = 0 : i64} : (tensor<?x32xf32>) -> tensor<?x32xbf16>
+      mk.yield %a, %m, %o : tensor<?x64xf32>, tensor<?x32xbf16>, tensor<?x32xbf16>
+    }
     ```
   }];
   let arguments = (ins Mk_Activation:$query, Mk_CacheType:$cache, Mk_Indices:$positions, Mk_Indices:$slots,
                        Variadic<Mk_Activation>:$new_rows, F64Attr:$scale, I64Attr:$split, I64Attr:$splits,
                        DefaultValuedAttr<I64Attr, "0">:$window, DefaultValuedAttr<F64Attr, "0.0">:$softcap);
+  let regions = (region MaxSizedRegion<1>:$prologue);
   let results = (outs Mk_Activation:$result);
   let assemblyFormat = [{
     $query `,` $cache `,` $positions `,` $slots (`,` $new_rows^)? attr-dict `:` functional-type(operands, results)
+    (`prologue` $prologue^)?
   }];
   let hasVerifier = 1;
 }

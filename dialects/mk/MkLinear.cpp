@@ -53,8 +53,7 @@ Block &LinearOp::getOrCreateEpilogue(OpBuilder &builder) {
 // Verification
 //===----------------------------------------------------------------------===//
 
-// Checks the form that all regions share and returns what the region yields; null on error.
-static YieldOp verifyRegion(Operation *op, Region &region, StringRef name, TypeRange arguments) {
+YieldOp verifyRegion(Operation *op, Region &region, StringRef name, TypeRange arguments) {
   Block &block = region.front();
   if (block.getArgumentTypes() != arguments) {
     InFlightDiagnostic error = op->emitOpError() << "expected its " << name << " to have ";

@@ -296,11 +296,30 @@ LogicalResult AttendOp::verify() {
   if (!getNewRows().empty() && getNewRows().size() != 2)
     return emitOpError() << "expected no new rows, or keys and values, found "
                          << getNewRows().size();
-  for (Value rows : getNewRows()) {
-    if (failed(expectColumns(*this, "new rows", rows, "the heads of the cache",
+  SmallVector<Value> rows = {getQuery()};
+  llvm::append_range(rows, getNewRows());
+  if (!getPrologue().empty()) {
+    if (getNewRows().empty())
+      return emitOpError("expected keys and values of the step beside a prologue, found none");
+    YieldOp yield = verifyRegion(*this, getPrologue(), "prologue", ValueRange(rows).getTypes());
+    if (!yield)
+      return failure();
+    auto isRows = [](Type type) {
+      auto tensor = dyn_cast<RankedTensorType>(type);
+      return tensor && tensor.getRank() == 2;
+    };
+    if (yield.getNumOperands() != 3 || !llvm::all_of(yield->getOperandTypes(), isRows))
+      return emitOpError() << "expected its prologue to yield a query, keys and values, found ("
+                           << yield->getOperandTypes() << ")";
+    rows.assign(yield->operand_begin(), yield->operand_end());
+    if (failed(expectColumns(*this, "a query", rows[0], "its operand", getColumns(getQuery()))))
+      return failure();
+  }
+  for (Value fresh : ArrayRef<Value>(rows).drop_front()) {
+    if (failed(expectColumns(*this, "new rows", fresh, "the heads of the cache",
                              cache.getHeads() * headDim)))
       return failure();
-    if (Type found = getElementTypeOrSelf(rows.getType()); found != cache.getElementType())
+    if (Type found = getElementTypeOrSelf(fresh.getType()); found != cache.getElementType())
       return emitOpError() << "expected new rows of " << cache.getElementType()
                            << " as in the cache, found " << found;
   }

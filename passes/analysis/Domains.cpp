@@ -22,6 +22,8 @@ static LogicalResult inferRegion(Region &region, Domain &domain, Domains &domain
   for (BlockArgument argument : region.getArguments())
     domains[argument] = domain;
   for (Operation &op : region.front()) {
+    if (isa<YieldOp>(op) && llvm::all_of(op.getOperandTypes(), llvm::IsaPred<CacheType>))
+      continue; // it stores, and returns no rows
     FailureOr<Domain> inner = inferDomain(&op, domains);
     if (failed(inner))
       return failure();
@@ -80,6 +82,11 @@ FailureOr<Domain> inferDomain(Operation *op, Domains &domains) {
   }
   if (!domain)
     return emitModelError(op) << "expected an operand that has rows";
+  if (auto attend = dyn_cast<AttendOp>(op)) {
+    Domain inside = *domain;
+    if (failed(inferRegion(attend.getPrologue(), inside, domains)))
+      return failure();
+  }
   for (Value result : op->getResults())
     if (!isa<CacheType>(result.getType()))
       domains[result] = *domain;

@@ -217,6 +217,12 @@ void KindAccesses::columns() {
 void KindAccesses::attend(int64_t begin, int64_t end, int64_t units) {
   for (auto [i, yielded] : llvm::enumerate(body.getTerminator()->getOperands())) {
     readWhole(yielded);
+    for (Operation &op : body)
+      op.walk([&](Operation *inner) { // a prologue reads what it likes of the kind's arguments
+        for (Value operand : inner->getOperands())
+          if (operand.getParentBlock() == &body)
+            readWhole(operand);
+      });
     // A unit's items depend on the step's token count: only shares of the row can be told apart.
     shares = true;
     int64_t width = getWidth(yielded.getType());

@@ -5,6 +5,7 @@
 
 #include "dialects/mk/Mk.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Interfaces/SideEffectInterfaces.h"
 #include "passes/Passes.h"
 #include "passes/fuse/MoveUp.h"
 #include "llvm/ADT/SetVector.h"
@@ -75,7 +76,8 @@ void Group::fuse() {
       if (areRows(operand) && !isInside(operand.getDefiningOp()))
         inputs.insert(operand);
     for (Value result : op->getResults())
-      if (llvm::any_of(result.getUsers(), [&](Operation *user) { return !isInside(user); }))
+      if (isa<CacheType>(result.getType()) || // of the next step, if of nobody else
+          llvm::any_of(result.getUsers(), [&](Operation *user) { return !isInside(user); }))
         yielded.insert(result);
   }
   OpBuilder builder(ops.front());
@@ -105,7 +107,7 @@ struct FuseHeads : impl::FuseHeadsBase<FuseHeads> {
           continue;
         Group group(norm);
         for (Operation &op : block)
-          if (!op.use_empty())
+          if (!isOpTriviallyDead(&op))
             group.offer(&op);
         if (group.ops.size() > 1)
           group.fuse();

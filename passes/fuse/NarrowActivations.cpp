@@ -16,7 +16,7 @@ namespace mlir::mk {
 static bool isOnlyReadRounded(Value value) {
   return !value.use_empty() && llvm::all_of(value.getUses(), [](OpOperand &use) {
     if (auto attend = dyn_cast<AttendOp>(use.getOwner()))
-      return &use == &attend.getQueryMutable() &&
+      return &use == &attend.getQueryMutable() && attend.getPrologue().empty() &&
              attend.getCache().getType().getElementType().isBF16();
     if (isa<MoeLinearOp, MoeCombineOp>(use.getOwner()))
       return use.getOperandNumber() == 0 && getPackedType(use.getOwner()).getElementType().isBF16();

@@ -296,6 +296,39 @@ def FuseRope : Mk_FusePass<"mk-fuse-rope"> {
   }];
 }
 
+def FuseAttend : Mk_FusePass<"mk-fuse-attend"> {
+  let summary = "norms and rotations of heads in the prologue of attention";
+  let description = [{
+    Attention that reads normalised heads waits for one more operator than attention without. The work is small, and
+    who attends with a head has all of it: so the norm and the rotation of queries, and of this step's keys,
+    become the prologue of `mk.attend`, which then reads the projection's rows and the cache as the step found it. The
+    keys that are stored for later steps are made once more, behind it, where nobody waits for them.
+
+    Fires where a norm of heads is among these ops; a rotation alone costs nothing in the projection's epilogue. Heads
+    have a multiple of 64 columns, all of which are rotated, or none.
+
+    **Requires** `mk-split-attention`, `mk-fuse-slice`; `mk-fuse-heads` after it. **Ensures** a cache of which the step appends
+    after it has been read. For a GPU.
+
+    ```mlir
+    %n = mk.head_norm %k, %h {head_dim = 64 : i64, eps = 1.0e-6 : f64} : (tensor<?x64xf32>, tensor<64xf32>) -> tensor<?x64xf32>
+    %d = mk.kv_append %c, %n, %v, %positions, %slots : (!mk.cache<1x64xbf16>, tensor<?x64xf32>, tensor<?x64xf32>, tensor<?xi32>, tensor<?xi32>) -> !mk.cache<1x64xbf16>
+    %p = mk.attend %q, %d, %positions, %slots {scale = 0.25 : f64, split = 32 : i64, splits = 2 : i64}
+      : (tensor<?x64xf32>, !mk.cache<1x64xbf16>, tensor<?xi32>, tensor<?xi32>) -> tensor<?x132xf32>
+    // becomes
+    %p = mk.attend %q, %c, %positions, %slots, %k, %v {scale = 0.25 : f64, split = 32 : i64, splits = 2 : i64}
+      : (tensor<?x64xf32>, !mk.cache<1x64xbf16>, tensor<?xi32>, tensor<?xi32>, tensor<?x64xf32>, tensor<?x64xf32>) -> tensor<?x132xf32> prologue {
+    ^bb0(%a: tensor<?x64xf32>, %b: tensor<?x64xf32>, %e: tensor<?x64xf32>):
+      %m = mk.head_norm %b, %h {head_dim = 64 : i64, eps = 1.0e-6 : f64} : (tensor<?x64xf32>, tensor<64xf32>) -> tensor<?x64xbf16>
+      %o = mk.slice %e {offset = 0 : i64} : (tensor<?x64xf32>) -> tensor<?x64xbf16>
+      mk.yield %a, %m, %o : tensor<?x64xf32>, tensor<?x64xbf16>, tensor<?x64xbf16>
+    }
+    %n = mk.head_norm %k, %h {head_dim = 64 : i64, eps = 1.0e-6 : f64} : (tensor<?x64xf32>, tensor<64xf32>) -> tensor<?x64xf32>
+    %d = mk.kv_append %c, %n, %v, %positions, %slots : (!mk.cache<1x64xbf16>, tensor<?x64xf32>, tensor<?x64xf32>, tensor<?xi32>, tensor<?xi32>) -> !mk.cache<1x64xbf16>
+    ```
+  }];
+}
+
 def FuseHeads : Mk_FusePass<"mk-fuse-heads"> {
   let summary = "norms of heads, rotation and store of keys and values as one task";
   let description = [{

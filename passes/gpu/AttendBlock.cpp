@@ -26,6 +26,7 @@ AttendBlock::AttendBlock(GpuBuilder &b, const AttendItems &items, const SharedLa
     slots.push_back(b.toIndex(place.slot));
   chunks =
       b.shared(layout.ring, {layout.stages, kSlotBytes / 16}, VectorType::get({4}, b.getI32Type()));
+  elements = b.shared(layout.ring, {layout.stages, kSlotBytes / 2}, b.getBF16Type());
 }
 
 Softmax AttendBlock::nothing(GpuBuilder &b, const AttendItems &items) {
@@ -52,6 +53,17 @@ void AttendBlock::replace(Value position, Value chunk, Value key, Value value) {
   Value row = b.sub(position, first);
   b.write(key, chunks, find(false, row, chunk));
   b.write(value, chunks, find(true, row, chunk));
+}
+
+void AttendBlock::replaceColumns(Value position, const HeadColumns &columns, ArrayRef<Value> row) {
+  Value place = b.sub(position, first);
+  size_t each = row.size() / 2;
+  for (auto [i, x] : llvm::enumerate(row)) {
+    Value column = columns.at(b, i % each / 2, i % 2);
+    SmallVector<Value> chunk = find(i >= each, place, b.div(column, 8));
+    b.write(b.toBf16(x, /*native=*/true), elements,
+            {chunk[0], b.add(b.mul(chunk[1], 8), b.rem(column, 8))});
+  }
 }
 
 void AttendBlock::clear(Value from, Value to) {

@@ -30,6 +30,8 @@ public:
   static Softmax nothing(GpuBuilder &b, const AttendItems &items);
   /// Writes a chunk of a key and of a value, 16 bytes each, over those of position `position`.
   void replace(Value position, Value chunk, Value key, Value value);
+  /// The same by all lanes of the warp, each its columns of key and value, part by part.
+  void replaceColumns(Value position, const HeadColumns &columns, ArrayRef<Value> row);
   /// Makes the values of the warp's rows `from` to `to` zeros: what may lie there, also what is no
   /// number, must not meet a weight of zero.
   void clear(Value from, Value to);
@@ -45,7 +47,7 @@ private:
 
   GpuBuilder &b;
   AttendItems items;
-  Value warp, lane, g, t, ring, chunks, first;
+  Value warp, lane, g, t, ring, chunks, elements, first;
   SmallVector<Value> slots;
 };
 

@@ -18,6 +18,14 @@ struct Item {
   Value token, range, kvHead, part;
 };
 
+/// The columns of a head that a lane of its warp has: those of number lane, lane + 32, ... of both
+/// halves, which have `parts` each.
+struct HeadColumns {
+  Value lane;
+  int64_t parts;
+  Value at(GpuBuilder &b, int64_t part, bool second) const;
+};
+
 /// How a step's items are dealt to the CTAs: in runs of some that follow each other.
 struct Deal {
   Value ranges, items, runs; // ranges: of a token at most

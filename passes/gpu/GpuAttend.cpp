@@ -40,6 +40,9 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
     return refuse(op, "expects heads of 32, 64, 128 or 256 columns");
   if (op.getNewRows().empty())
     return refuse(op, "expects the keys and values of the step as rows: run mk-forward-kv before");
+  bool made = !op.getPrologue().empty();
+  if (made && failed(checkPrologue(op)))
+    return failure();
   const Memory &positions = memoryOf(op.getPositions()), &slots = memoryOf(op.getSlots());
   if (positions.arena != "header" || slots.arena != "header")
     return refuse(op, "expects the positions and slots of the request");
@@ -164,8 +167,14 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
               [&](ValueRange left) {
                 Value row = b.toIndex(b.create<math::CountTrailingZerosOp>(left[0]));
                 auto load = [&] { return loadRow(item, row); };
-                SmallVector<Value> words = whenWritten(load, /*together=*/true);
-                put(ownOf(row), words[0], words[1]);
+                if (made) {
+                  HeadColumns columns = columnsOfHead(headDim);
+                  block.replaceColumns(ownOf(row), columns, makeRow(op, item, row, columns));
+                  b.create<mk_cta::ProxyFenceOp>();
+                } else {
+                  SmallVector<Value> words = whenWritten(load, /*together=*/true);
+                  put(ownOf(row), words[0], words[1]);
+                }
                 Value less = b.create<arith::SubIOp>(left[0], b.integer(1));
                 return SmallVector<Value>{b.create<arith::AndIOp>(left[0], less)};
               });
@@ -261,8 +270,17 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
     auto bodyOf = [&](Item item) { return [&, item] { return loadFresh(item); }; };
     // Words under way are waited for wherever their registers are used again: none without an item.
     // Of long heads there are no registers for them beside the sums.
-    SmallVector<Type> typesOfFresh(headDim / 32 * (narrow ? 1 : 2) + 2, vectorOf(4, i32));
-    bool ahead = headDim <= 64;
+    SmallVector<Type> typesOfFresh(headDim / 32 * (query.records ? 4
+                                                   : narrow      ? 1
+                                                                 : 2),
+                                   vectorOf(query.records ? 2 : 4, i32));
+    typesOfFresh.append(2, vectorOf(4, i32));
+    auto none = [&](ArrayRef<Type> types) {
+      return llvm::map_to_vector(types, [&](Type type) -> Value {
+        return b.create<arith::ConstantOp>(cast<TypedAttr>(b.getZeroAttr(type)));
+      });
+    };
+    bool ahead = headDim <= 64 && !made;
     Words next;
     auto under = [&](Value i) {
       return b.choose(
@@ -271,10 +289,7 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
             next = issue(bodyOf(itemAt(i)));
             return next.values;
           },
-          [&] {
-            Value none = b.create<arith::ConstantOp>(b.getZeroAttr(typesOfFresh[0]));
-            return SmallVector<Value>(typesOfFresh.size(), none);
-          });
+          [&] { return none(typesOfFresh); });
     };
     SmallVector<Value> init = frame.ring.values();
     if (ahead)
@@ -284,18 +299,29 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
           Item item = itemAt(i);
           Value mine = b.equal(b.rem(i, kTeams), team);
           ValueRange words = carried.drop_front(3);
-          SmallVector<Value> none;
-          for (Type type : typesOfFresh)
-            none.push_back(b.create<arith::ConstantOp>(b.getZeroAttr(type)));
-          SmallVector<Value> fresh = b.choose(
-              typesOfFresh, mine,
-              [&] {
-                Words given =
-                    ahead ? Words{SmallVector<Value>(words), next.flagged} : issue(bodyOf(item));
-                return settle(given, bodyOf(item), /*together=*/true);
-              },
-              [&] { return ahead ? SmallVector<Value>(words) : none; });
-          fresh = replay(fresh, bodyOf(item));
+          SmallVector<Value> fresh;
+          if (made) {
+            SmallVector<Type> types(headDim / 8, i32);
+            types.append(2, vectorOf(4, i32));
+            fresh = b.choose(
+                types, mine, [&] { return makeFresh(op, item, items, joinTeam); },
+                [&] { return none(types); });
+          } else if (ahead) {
+            fresh = b.choose(
+                typesOfFresh, mine,
+                [&] {
+                  Words given{SmallVector<Value>(words), next.flagged};
+                  return settle(given, bodyOf(item), /*together=*/true);
+                },
+                [&] { return SmallVector<Value>(words); });
+          } else {
+            fresh = b.choose(
+                typesOfFresh, mine,
+                [&] { return settle(issue(bodyOf(item)), bodyOf(item), /*together=*/true); },
+                [&] { return none(typesOfFresh); });
+          }
+          if (!made)
+            fresh = replay(fresh, bodyOf(item));
           Value last = positionOf(item.token), own = whole ? ownOf(item.token) : last;
           Value range = items.rangeOf(item, last);
           Value end = items.endOf(range, last), first = items.firstOf(range, b.index(0));

@@ -236,6 +236,24 @@ private:
                  Value end);
 
   FailureOr<RingPlace> emitAttend(); // GpuAttend.cpp
+
+  // GpuAttendHeads.cpp
+  /// A row of the step whose heads are made, and what their ops need beside columns.
+  struct HeadRow {
+    Value row;
+    HeadColumns columns;
+    llvm::MapVector<Operation *, SmallVector<Value>> beside;
+  };
+  LogicalResult checkPrologue(AttendOp op);
+  HeadColumns columnsOfHead(int64_t headDim);
+  SmallVector<Value> loadHead(Value rows, Value row, Value head, const HeadColumns &columns);
+  SmallVector<Value> &besideHead(Operation *op, HeadRow &row);
+  SmallVector<Value> makeHead(Value value, ArrayRef<Value> argument, HeadRow &row);
+  SmallVector<Value> makeFresh(AttendOp op, const Item &item, AttendItems &items,
+                               function_ref<void()> joinTeam);
+  SmallVector<Value> makeRow(AttendOp op, const Item &item, Value number,
+                             const HeadColumns &columns);
+
   FailureOr<RingPlace> emitSerial(); // GpuSerial.cpp
   void emitArgmaxReduce(ArgmaxReduceOp op);
   void emitSample(SampleOp op);

@@ -101,14 +101,18 @@ static int64_t getGranule(KindOp kind, int64_t lanes) {
   return granule;
 }
 
-/// Whether enough work is in a family of the class columns to spread it. A head is more than a unit
-/// of a few columns: heads are spread even where there are more workers.
+/// A unit is a head: more than a few columns.
+static bool isOfHeads(KindOp kind) {
+  ArrayAttr segments = kind.getSegmentsAttr();
+  return segments && llvm::all_of(segments.getAsRange<SegmentAttr>(),
+                                  [](SegmentAttr segment) { return segment.getWhole(); });
+}
+
+/// Whether enough work is in a family of the class columns to spread it. Heads are spread even where
+/// there are more workers.
 static bool isWorthSpreading(KindOp kind, const CostModel &cost) {
   int64_t workers = cost.target.getWorkers(), units = *kind.getUnits();
-  ArrayAttr segments = kind.getSegmentsAttr();
-  bool heads = segments && llvm::all_of(segments.getAsRange<SegmentAttr>(),
-                                        [](SegmentAttr segment) { return segment.getWhole(); });
-  if (units < workers && !heads)
+  if (units < workers && !isOfHeads(kind))
     return false;
   double most = cost.unit(kind, cost.maxRows(kind)) * units;
   return cost.target.isGpu() || most / std::min(units, workers) > cost.event();
@@ -131,7 +135,7 @@ static FailureOr<Assignment> assign(ProgramOp program, const CostModel &cost) {
   std::optional<size_t> alone; // the worker of the family before, if it has but one
   // A step with few tokens has attention for the first shares only: not the same workers in every
   // layer. The golden ratio spreads any number of layers evenly.
-  int64_t apart = std::llround(workers * 0.6180339887498949), attends = 0;
+  int64_t apart = std::llround(workers * 0.6180339887498949), attends = 0, first = 0;
   for (auto family : program.getBody().getOps<FamilyOp>()) {
     KindOp kind = kinds.lookup(family.getKind());
     if (!kind.getUnits())
@@ -155,8 +159,15 @@ static FailureOr<Assignment> assign(ProgramOp program, const CostModel &cost) {
       // Its work is in steps with many rows: those are balanced, not the step with one row.
       for (size_t w = 0; w <= workers; ++w)
         cut.bounds.push_back(units * w / workers);
-      if (kind.getKindClass() == KindClass::attend && cost.target.isGpu())
-        cut.first = apart * attends++ % workers;
+      if (kind.getKindClass() == KindClass::attend && cost.target.isGpu()) {
+        first = apart * attends++ % workers;
+        cut.first = first;
+      } else if (isOfHeads(kind) && cost.target.isGpu() && units < int64_t(workers)) {
+        // Keys that attention stores for later steps: by those who have the last shares of it.
+        cut.first = first;
+        for (size_t w = 0; w <= workers; ++w)
+          cut.bounds[w] = std::max<int64_t>(0, units - int64_t(workers - w));
+      }
       assignment.tolerance += unit;
     } else {
       // One small family after another on the same worker needs no event in between.

@@ -175,7 +175,8 @@ def pipelines(level: str, options: Options, kind: str = "cpu") -> list[str]:
     # On a GPU every worker would join all ranges for itself; a small operator of its own is faster.
     without = {*options.without, "combine"} if kind == "gpu" else options.without
     trace = f"{{trace={str(options.trace).lower()}}}"
-    fusions = " ".join([f"{name}=false" for name in without] + ["round=true forward=true"] * (kind == "gpu"))
+    only = [f"{name}=true" for name in ("round", "forward", "attend") if name not in without]
+    fusions = " ".join([f"{name}=false" for name in without] + only * (kind == "gpu"))
     return {
         "mk": [f"mk-import-pipeline{{weight-type={weight_type}}}"],
         "fused": [f"mk-fuse-pipeline{{{fusions}}}"],

@@ -33,7 +33,8 @@ module attributes {mk.target = #mk.target<kind = "gpu", features = "sm_90a", wor
 
 // -----
 
-// Tests that heads are spread over the workers even where there are fewer of them, and that a few columns are not.
+// Tests that heads are spread even where there are more workers, over the last shares of attention, and that a few
+// columns are not.
 module attributes {mk.target = #mk.target<kind = "gpu", features = "sm_90a", workers = 4, lanes = 2, bandwidth = 3150, shared = 65536, in_flight = 32768>,
     mk.options = #mk.options<max_tokens = 16, max_rows = 8, max_sequences = 4, max_length = 64, page = 16, split = 32>} {
   mk_task.program @step {
@@ -56,7 +57,7 @@ module attributes {mk.target = #mk.target<kind = "gpu", features = "sm_90a", wor
     mk_task.buffer @z domain(tokens) : tensor<?x8xf32>
     mk_task.family @n kind(@norm) [@x, @g] -> [@y]
     mk_task.family @s kind(@silu) [@u] -> [@z]
-    // CHECK: mk_task.task @n units(0, 1) worker(1)
+    // CHECK: mk_task.task @n units(0, 1) worker(2)
     // CHECK-NEXT: mk_task.task @n units(1, 2) worker(3)
     // CHECK-NEXT: mk_task.task @s units(0, 2) worker(0)
   }
