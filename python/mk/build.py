@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str], None]
 
+SEQUENCES = 8  # of a program if nobody says how many
+
 # On a GPU: heads of which 256 positions come as fast as 128 of longer ones, so that half as many ranges do.
 SHORT_HEAD = 64
 
@@ -36,7 +38,7 @@ def compile_module(
     model: Any,
     target: str = "auto",
     dtype: str | None = None,
-    max_sequences: int = 8,
+    max_sequences: int | None = None,
     max_length: int = 2048,
     *,
     inputs: Any = None,
@@ -49,8 +51,8 @@ def compile_module(
     """Compiles a model for this machine, or takes the program from the cache if nothing has changed: a `Program`.
 
     `model` is a Hugging Face causal LM (as a module), its folder or Hugging Face id (looked up on this machine, never
-    downloaded), or a GGUF file. `max_length` is in tokens and at most what the model was made for. `options`: see
-    `mk.compiler.Options`. `progress` is called with the name of each phase as it begins. `dump`: a folder for the
+    downloaded), or a GGUF file. `max_sequences` is 8 if it is not given, or `max_tokens` if that is less. `max_length`
+    is in tokens and at most what the model was made for. `options`: see `mk.compiler.Options`. `progress` is called with the name of each phase as it begins. `dump`: a folder for the
     module after each level; `use_cache=False` and `dump` always compile. `dtype`: bfloat16 for a language model if
     it is not given.
 
@@ -67,6 +69,9 @@ def compile_module(
     Raises CompileError, naming the module path and the reason, if the model or an option is not supported, and
     WeightError if the checkpoint does not fit the model.
     """
+    if max_sequences is None:
+        tokens = options.get("max_tokens")
+        max_sequences = tokens if isinstance(tokens, int) and 0 < tokens < SEQUENCES else SEQUENCES
     if inputs is not None:
         from mk.build_function import compile_function
 

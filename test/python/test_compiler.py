@@ -20,19 +20,17 @@ from mk.compiler import Options, compile_text, lower_text
 from mk.compiler.driver import LEVELS
 from mk.compiler.target import Target, find_target, physical_cores
 from mk.errors import CompileError
+from mk.importer import import_model
 from mk.interpret import compare, random_weights
 from mk.interpret.interpreter import Interpreter
 from mk.ir import Module, native
+from models import tiny_llama
 
 SMALL: dict[str, Any] = {"max_sequences": 4, "max_length": 64, "max_tokens": 16, "page": 16, "split": 32}
 
 
 @pytest.fixture(scope="module")
 def torch_text() -> str:
-    pytest.importorskip("torch_mlir")
-    from mk.importer import import_model
-    from models import tiny_llama
-
     return import_model(tiny_llama(tied=True)).text
 
 

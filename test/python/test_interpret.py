@@ -10,9 +10,12 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
+import torch
 from mk.errors import InputError, MkError, WeightError
+from mk.importer import import_model
 from mk.interpret import Interpreter, compare, ragged_steps
 from mk.ir import Module
+from models import tiny_llama
 
 Array = np.ndarray[Any, Any]
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
@@ -408,11 +411,6 @@ def test_refusals() -> None:
 
 @pytest.mark.parametrize("options", [{}, {"tied": True, "llama3_rope": True}], ids=["plain", "tied"])
 def test_a_llama_is_what_pytorch_says(options: dict[str, bool]) -> None:
-    torch = pytest.importorskip("torch")
-    pytest.importorskip("torch_mlir")
-    from mk.importer import import_model
-    from models import tiny_llama
-
     model = tiny_llama(**options)
     imported = import_model(model)
     module = Module.parse(imported.text)

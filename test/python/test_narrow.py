@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import mk
@@ -13,6 +14,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from test_control import ROWS, eager
+from test_gpu_function import on_gpu
 from torch import Tensor, nn
 
 NARROW = [torch.bfloat16, torch.float16]
@@ -116,6 +118,9 @@ DECISIONS: dict[str, Body] = {
     "hardshrink": lambda m, x: F.hardshrink(x, 0.3) + 0.5,
     "threshold": lambda m, x: F.threshold(x, 0.3, 7.0),
     "a number that is used, too": lambda m, x: (lambda h: torch.where(h > 0.3, h, -h))(x * 1.1),
+    "a choice between": lambda m, x: torch.where(
+        torch.where(x * 1.1 > 0.2, x * 1.1, 0.7) * 1.3 > 0.43, x, -x
+    ),
     "the count": lambda m, x: x + (x * 1.1 > 0.33).sum(-1, keepdim=True),
 }
 
@@ -190,15 +195,19 @@ def test_a_module_of_another_type_is_refused_where_it_rounds() -> None:
         mk.compile_module(module, inputs=(around(torch.bfloat16),), use_cache=False)
 
 
-def test_code_for_a_gpu_is_assembled() -> None:
-    class Cuts(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.linear = nn.Linear(64, 64).bfloat16()
+class Cuts(nn.Module):
+    """Decisions whose columns a GPU can have."""
 
-        def forward(self, x: Tensor) -> Tensor:
-            h = self.linear(x)
-            return torch.where(h > 0.3, h * 2, torch.floor(h * 3))
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.where(x * 1.1 > 0.33, F.hardshrink(x, 0.3), torch.floor(x * 10) + 0.5)
 
-    x = torch.zeros(2, 64, dtype=torch.bfloat16)
-    assert mk.compile_module(Cuts(), inputs=(x,), dynamic=ROWS, target="sm_90a", use_cache=False)
+
+@pytest.mark.parametrize("dtype", NARROW)
+def test_a_gpu_decides_the_same(dtype: torch.dtype, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = around(dtype).repeat(1, 4)
+    with on_gpu(Cuts(), (x,), ROWS, tmp_path) as (f, _):
+        assert torch.equal(f(x), Cuts()(x))
+    monkeypatch.setattr("mk.importer.narrow._Decisions", lambda graph: None)  # the control: in float32
+    (other := tmp_path / "other").mkdir()
+    with on_gpu(Cuts(), (x,), ROWS, other) as (f, _):
+        assert not torch.equal(f(x), Cuts()(x))

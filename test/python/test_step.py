@@ -9,6 +9,7 @@ from typing import Any
 import fake_program as fake
 import numpy as np
 import pytest
+import torch
 from mk.errors import InputError, PackageError
 
 PROMPT = fake.PROMPT
@@ -72,7 +73,6 @@ def test_positions_can_be_written_again(engine: Any):
 
 
 def test_dlpack(engine: Any):
-    torch = pytest.importorskip("torch")
     logits = engine.step(
         torch.tensor([3]), torch.tensor([0], dtype=torch.int32), torch.zeros(1, dtype=torch.int64)
     )

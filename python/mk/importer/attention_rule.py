@@ -41,11 +41,15 @@ def positions_to_ask(config: Any) -> int:
 
 @dataclass
 class Rule:
-    """Scores times `scale`, plus the key's position times `slopes[head]`, within a window (0: all earlier tokens)."""
+    """Scores times `scale`, plus the key's position times `slopes[head]`, within a window (0: all earlier tokens).
+
+    `biases` [heads, positions], if there are any, are what is added instead: slopes that the model has rounded.
+    """
 
     scale: float
     window: int
     slopes: torch.Tensor
+    biases: torch.Tensor | None = None
 
 
 def find_rule(found: WrittenAttention, lengths: Lengths, longest: int) -> Rule:
@@ -88,8 +92,18 @@ def find_rule(found: WrittenAttention, lengths: Lengths, longest: int) -> Rule:
     if not scale or not bool(torch.isfinite(slopes).all()):
         raise refuse("its mask is neither causal nor a sliding window")
     slopes = torch.where(slopes.abs() < 1e-6, 0, slopes)
+    table, rounded = None, None
+    if bool(slopes.any()) and (found_table := _find_table(found, lengths, longest, heads)) is not None:
+        table, rounded = found_table
+        factors = slopes / (rounded[:, 1] - rounded[:, 0])
+        if bool((factors - factors[0]).abs().max() > 1e-3 * factors[0].abs()):
+            raise refuse("its mask is neither causal nor a sliding window")
+        factor = float(factors.median())
+        rounded = rounded * next((one for one in (1.0, scale) if abs(factor - one) < 1e-3 * one), factor)
 
     def bias(length: int) -> torch.Tensor:
+        if rounded is not None:
+            return rounded[:, None, :length].float()
         return (slopes[:, None, None] * torch.arange(length)).float()
 
     def check(scores: torch.Tensor, hidden: torch.Tensor) -> None:
@@ -107,7 +121,7 @@ def find_rule(found: WrittenAttention, lengths: Lengths, longest: int) -> Rule:
     distance = torch.arange(last)[:, None] - torch.arange(last)[None, :]
     if not torch.equal(visible, (distance >= 0) & (distance < window)):
         raise refuse("its mask is neither causal nor a sliding window")
-    if bool(slopes.any()) and window == last > 1:
+    if bool(slopes.any()) and rounded is None and window == last > 1:
         slopes = slopes + torch.log(weights[:, -1, -1] / weights[:, -1, 0]).double() / (last - 1)
     for length in (*(one for one in PROBES if one < last), last):
         distance = torch.arange(length)[:, None] - torch.arange(length)[None, :]
@@ -121,9 +135,11 @@ def find_rule(found: WrittenAttention, lengths: Lengths, longest: int) -> Rule:
         for shift in SHIFTS if length <= max(PROBES) else ():
             check(scores + shift / scale, hidden)
     reach = window if window < last else longest
-    if last < longest and not _masks_far(found, lengths, longest, reach, bool(slopes.any())):
+    if last < longest and not _masks_far(found, lengths, longest, reach, bool(slopes.any()), table):
         raise refuse("its mask is neither causal nor a sliding window")
-    return Rule(scale, 0 if window == last else window, slopes.float())
+    return Rule(
+        scale, 0 if window == last else window, slopes.float(), None if rounded is None else rounded.float()
+    )
 
 
 def _rounded(scale: float, columns: int) -> float:
@@ -134,12 +150,8 @@ def _rounded(scale: float, columns: int) -> float:
     return scale
 
 
-def _masks_far(found: WrittenAttention, lengths: Lengths, longest: int, window: int, sloping: bool) -> bool:
-    """Whether what meets the scores says the same for all positions; scores of so many, of all heads, would be large.
-
-    Masks must be causal or a window for all heads, and what depends on a position otherwise must be the same for all,
-    or a line where scores are `sloping`.
-    """
+def _known_around(found: WrittenAttention, lengths: Lengths) -> set[torch.fx.Node]:
+    """What the length alone decides of what meets the scores."""
     known: set[torch.fx.Node] = set()
     waiting, seen = list(found.result.all_input_nodes[:1]), {found.scores}
     while waiting:
@@ -151,12 +163,45 @@ def _masks_far(found: WrittenAttention, lengths: Lengths, longest: int, window: 
             waiting += node.all_input_nodes
         elif token_axes(node, lengths.symbol):
             known.add(node)
-    visible = torch.ones(longest, longest, dtype=torch.bool)
-    for node in known:
+    return known
+
+
+def _find_table(
+    found: WrittenAttention, lengths: Lengths, longest: int, heads: int
+) -> tuple[torch.fx.Node, torch.Tensor] | None:
+    """What has a number for each head and position, if these lie on no line, and the numbers [heads, longest]."""
+    tables = []
+    for node in _known_around(found, lengths):
         value = lengths.at(node, longest)
-        if len(token_axes(node, lengths.symbol)) == 1:
-            (axis,) = token_axes(node, lengths.symbol)
-            if not _is_even(value.movedim(axis, -1).double(), sloping):
+        if not value.is_floating_point() or value.ndim < 2 or value.shape[-1] != longest:
+            continue
+        if value.numel() == heads * longest * longest and value.shape[-2] == longest:
+            value = value.reshape(heads, longest, longest)[:, -1]  # of the token that sees all
+        if value.numel() == heads * longest and bool((value > HIDDEN).all()):
+            tables.append((node, value.double().reshape(heads, longest)))
+    return None if len(tables) != 1 or _is_even(tables[0][1], sloping=True) else tables[0]
+
+
+def _masks_far(
+    found: WrittenAttention,
+    lengths: Lengths,
+    longest: int,
+    window: int,
+    sloping: bool,
+    table: torch.fx.Node | None,
+) -> bool:
+    """Whether what meets the scores says the same for all positions; scores of so many, of all heads, would be large.
+
+    Masks must be causal or a window for all heads, and what depends on a position otherwise must be the same for all,
+    or a line where scores are `sloping`, but for that in `table`.
+    """
+    visible = torch.ones(longest, longest, dtype=torch.bool)
+    for node in _known_around(found, lengths):
+        value = lengths.at(node, longest)
+        # A size that is made of the number of tokens may be the same for any.
+        axes = [axis for axis in token_axes(node, lengths.symbol) if value.shape[axis] != 1]
+        if len(axes) == 1:
+            if node is not table and not _is_even(value.movedim(axes[0], -1).double(), sloping):
                 return False
             continue
         value = value.reshape(-1, *value.shape[-2:])
@@ -170,7 +215,8 @@ def _masks_far(found: WrittenAttention, lengths: Lengths, longest: int, window: 
             if head.is_floating_point():
                 lines = head.double().masked_fill(~sees, 0)
                 same = sees & sees[-1]
-                if not _is_even(lines[-1][sees[-1]], sloping) or bool(
+                even = node is table or _is_even(lines[-1][sees[-1]], sloping)
+                if not even or bool(
                     ((lines - lines[:, :1] - lines[-1] + lines[-1, 0]).abs() > _noise(lines))[same].any()
                 ):
                     return False

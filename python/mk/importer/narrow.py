@@ -37,6 +37,9 @@ _VIEWS = _names(
     "split_with_sizes chunk unbind cat stack clone contiguous alias detach to _to_copy type_as gather index_select flip"
 )
 _PICKS = _VIEWS | _names("amax amin max min maximum minimum abs neg relu where")
+_UNMARKED = _names(
+    "where masked_fill rsub clamp hardswish log_sigmoid prelu"
+)  # some forms lack the mark of arithmetic
 _REDUCTIONS = _names("sum mean amax amin max min prod var std norm linalg_vector_norm logsumexp")
 # Numbers beside tensors are rounded first, as PyTorch does; products and quotients take them as they are.
 _ROUND_NUMBERS = _COMPARISONS | _names("add sub rsub pow floor_divide fmod remainder hardshrink")
@@ -213,7 +216,7 @@ def _is_light(node: torch.fx.Node) -> bool:
     if _is_part(node):
         return True
     pointwise = torch.Tag.pointwise in getattr(node.target, "tags", ())
-    return bool(_name(node)) and (pointwise or _name(node) in _VIEWS | _REDUCTIONS)
+    return bool(_name(node)) and (pointwise or _name(node) in _VIEWS | _REDUCTIONS | _UNMARKED)
 
 
 def _computes_in(node: torch.fx.Node) -> torch.dtype | None:

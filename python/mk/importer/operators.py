@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -51,7 +52,9 @@ def replace_operators(program: torch.export.ExportedProgram, rounds: int = 8) ->
     if not rounds:
         raise ImportModelError(f"the meaning of {names} leads back to itself")
     try:
-        program = program.run_decompositions(table)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # torch copies its own LeafSpec, and warns of that
+            program = program.run_decompositions(table)
     except RecursionError:
         raise ImportModelError(f"the meaning of {names} leads back to itself") from None
     return replace_operators(program, rounds - 1)

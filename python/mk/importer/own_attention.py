@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from mk.errors import ImportModelError
+from mk.importer.alike import Pieces
 from mk.importer.attention import Trace
 from mk.importer.attention_rule import Rule, WrittenAttention, find_rule, positions_to_ask
 from mk.importer.edit import Editor
@@ -22,7 +23,7 @@ from mk.importer.head_sizes import widen
 from mk.importer.imported import AttentionFacts
 from mk.importer.lengths import Lengths, token_axes
 from mk.importer.paths import module_path
-from mk.importer.slopes import add_slopes
+from mk.importer.slopes import add_biases, add_slopes
 
 _aten = torch.ops.aten
 _PRODUCTS = frozenset({_aten.matmul.default, _aten.bmm.default})
@@ -35,14 +36,28 @@ def replace_own_attention(
 
     Raises ImportModelError, naming the module path, for a product over tokens that is no such attention.
     """
-    asked = positions_to_ask(config)
+    asked, pieces = positions_to_ask(config), Pieces()
+    rules: dict[int, Rule] = {}
     for node in list(program.graph.nodes):
         found = _find(node, lengths)
         if found is not None:
-            _replace(program, found, trace, find_rule(found, lengths, asked))
+            number = _number(pieces, found)
+            if number not in rules:
+                rules[number] = find_rule(found, lengths, asked)
+            _replace(program, found, trace, rules[number])
             trace.longest = asked
             lengths.forget()
     program.graph.eliminate_dead_code()
+
+
+def _number(pieces: Pieces, found: WrittenAttention) -> int:
+    """The same for attentions that do the same to their scores."""
+    scores, weights = found.scores, found.result.args[0]
+    assert isinstance(weights, torch.fx.Node)
+    bias = scores.args[0] if scores.target is _aten.baddbmm.default else None
+    known = pieces.number(bias, {}) if isinstance(bias, torch.fx.Node) else bias
+    shapes = [str(list(one.meta["val"].shape)) for one in (scores, found.query)]
+    return pieces.number(weights, {scores: (str(scores.target), repr(scores.kwargs), known, *shapes)})
 
 
 def write_out_attention(program: torch.export.ExportedProgram) -> None:
@@ -143,7 +158,14 @@ def _replace(
     query, values = heads(found.query), heads(found.values)
     keys = heads(edit.call(_aten.transpose.int, found.keys, -2, -1))
     columns = int(values.meta["val"].shape[3])
-    if bool(rule.slopes.any()):
+    if rule.biases is not None:
+        if str(query.meta["val"].shape[1]) != str(keys.meta["val"].shape[1]):
+            raise ImportModelError(
+                f"{found.where}: its scores grow with the position in rounded steps, other ones for each query head, "
+                "and query heads share keys; mk adds such steps to the keys"
+            )
+        query, keys = add_biases(program, edit, query, keys, rule.biases / rule.scale)
+    elif bool(rule.slopes.any()):
         query, keys = add_slopes(program, edit, query, keys, rule.slopes / rule.scale)
     widest = max(int(one.meta["val"].shape[3]) for one in (query, keys, values))
 
