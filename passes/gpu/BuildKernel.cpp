@@ -218,21 +218,32 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
             Value step = state[0], next = b.wideAdd(step, b.index(1));
             readHeader(tokens, rows, step);
             SmallVector<Value> list = {b.integer(1, 1), state[2], state[3], state[4]};
+            TaskConditions conditions(b, program, context, worker, /*ofLoader=*/false);
+            if (conditions)
+              list.push_back(conditions.nothing());
             TableWalk table{b, context, worker};
             list = table.walk(list, [&](Value instruction, Value number, ValueRange at) {
               Value line =
                   trace ? b.create<mk_cta::TraceLineOp>(context, worker, step, number) : Value();
               stamp(line, 0);
-              auto [arrived, met] = waitAndAsk(waiter, instruction, number, step);
+              TaskConditions::Answer answer;
+              auto plainly = [&] { return wait(waiter, instruction, number, step); };
+              if (conditions)
+                answer = conditions.wait(waiter, instruction, number, step, at[4],
+                                         kindsOf(program, tableOp), plainly);
+              else
+                answer.known = plainly();
               stamp(line, 1);
-              SmallVector<Value> result = {arrived};
+              SmallVector<Value> result = {answer.known};
               result.append(b.choose(
-                  TypeRange{i32, i32, i32}, arrived,
-                  [&, met = met] {
+                  TypeRange{i32, i32, i32}, answer.known,
+                  [&] {
                     return run(instruction, number, line, step, tokens, rows,
-                               RingPlace::of(at.drop_front(1)), met);
+                               RingPlace::of(at.drop_front(1)), answer.met);
                   },
-                  [&] { return SmallVector<Value>(at.drop_front(1)); }));
+                  [&] { return SmallVector<Value>(at.slice(1, 3)); }));
+              if (conditions)
+                result.push_back(answer.last);
               return result;
             });
             waiter.waitForStep(list[0], next);
@@ -268,17 +279,6 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
           [&] { return waiter.wait(instruction, number, step); });
     }
 
-    /// Whether what the instruction waits for has come, and whether its conditions are met (null:
-    /// no instruction has any).
-    std::pair<Value, Value> waitAndAsk(Waiter &waiter, Value instruction, Value number,
-                                       Value step) {
-      TaskConditions conditions(b, program, context, worker, /*ofLoader=*/false);
-      auto plainly = [&] { return wait(waiter, instruction, number, step); };
-      if (!conditions)
-        return {plainly(), Value()};
-      return conditions.wait(waiter, instruction, number, step, kindsOf(program, tableOp), plainly);
-    }
-
     /// The functions of the kinds, in place of which `.passed` ones take back what must be.
     SmallVector<Value> callKind(Value kind, ValueRange arguments, RingPlace ring, bool passed) {
       Type i32 = b.getI32Type();
@@ -302,6 +302,7 @@ struct BuildKernel : mk::impl::BuildKernelBase<BuildKernel> {
       return SmallVector<Value>(choose.getResults());
     }
 
+    /// `met`: whether its conditions are; null if no instruction has any.
     SmallVector<Value> run(Value instruction, Value number, Value line, Value step, Value tokens,
                            Value rows, RingPlace ring, Value met) {
       Type i32 = b.getI32Type();

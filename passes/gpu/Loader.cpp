@@ -41,18 +41,24 @@ void Loader::emit() {
   Value zero = b.integer(0);
   WeightStream weights{b, program, table, context, watch.worker};
   RingPlace start{zero, zero, zero};
+  SmallVector<Value> init = State{b.integer(1, 1), start, start}.values();
+  TaskConditions conditions(b, program, context, watch.worker, /*ofLoader=*/true);
+  if (conditions)
+    init.push_back(conditions.nothing());
   SmallVector<Value> last = weights.eachInstruction(
-      State{b.integer(1, 1), start, start}.values(),
+      init,
       [&](Value instruction, Value number, Value step, ValueRange at) {
         watch.number = number;
-        if (!TaskConditions::countMost(program))
+        if (!conditions)
           return bring(weights, instruction, step, at);
-        auto [alive, met] = askConditions(instruction, step, at.front());
-        SmallVector<Value> state(at);
+        auto [met, alive, last] = askConditions(instruction, step, at);
+        SmallVector<Value> state(at.take_front(7));
         state.front() = alive;
-        return b.choose(
-            at.getTypes(), b.both(alive, met),
+        SmallVector<Value> after = b.choose(
+            ValueRange(state).getTypes(), b.both(alive, met),
             [&] { return bring(weights, instruction, step, state); }, [&] { return state; });
+        after.push_back(last);
+        return after;
       },
       [&](Value step) {
         // The consumers may write what the next step is asked to do.
@@ -98,32 +104,36 @@ SmallVector<Value> Loader::bring(WeightStream &weights, Value instruction, Value
 /// Whether the CTA goes on, and whether the conditions of an instruction with something in the ring
 /// are met. Words of the step are to be believed once it has begun; the consumers are told when
 /// they have been read.
-std::pair<Value, Value> Loader::askConditions(Value instruction, Value step, Value alive) {
+TaskConditions::Answer Loader::askConditions(Value instruction, Value step, ValueRange at) {
   TaskConditions conditions(b, program, context, watch.worker, /*ofLoader=*/true);
-  Value kind = TableWalk{b, context, watch.worker}.field(instruction, "kind");
+  Value kind = TableWalk{b, context, watch.worker}.field(instruction, "kind"), alive = at.front();
   Value asks = b.both(isOneOf(b, kind, kindsOf(program, table), TaskConditions::loaderAsks),
                       b.both(conditions.some(instruction), alive));
+  // A step knows nothing of the one before.
+  Value isFirst = b.equal(watch.number, b.index(0));
+  Value last = b.select(isFirst, conditions.nothing(), at[7]);
+  SmallVector<Type> types = {b.getI1Type(), b.getI1Type(), b.getI32Type()};
   SmallVector<Value> result = b.choose(
-      TypeRange{b.getI1Type(), b.getI1Type()}, asks,
+      types, asks,
       [&] {
         Value begun = watch.awaitTold(mk_cta::RingWait::begun,
                                       SharedLayout::flag(b, SharedLayout::kReady), step);
         return b.choose(
-            TypeRange{b.getI1Type(), b.getI1Type()}, begun,
+            types, begun,
             [&] {
-              auto [met, known] = conditions.ask(instruction, watch.number, step);
+              TaskConditions::Answer answer = conditions.ask(instruction, watch.number, step, last);
               b.syncWarp(); // every lane has looked
               b.when(b.equal(lane, b.index(0)), [&] {
                 b.create<mk_cta::TellOp>(
                     SharedLayout::flag(b, SharedLayout::kAsked),
                     SharedLayout::instructionNumber(b, context, step, watch.number));
               });
-              return SmallVector<Value>{known, met};
+              return SmallVector<Value>{answer.met, answer.known, answer.last};
             },
-            [&] { return SmallVector<Value>{begun, begun}; });
+            [&] { return SmallVector<Value>{begun, begun, last}; });
       },
-      [&] { return SmallVector<Value>{alive, b.integer(1, 1)}; });
-  return {result[0], result[1]};
+      [&] { return SmallVector<Value>{b.integer(1, 1), alive, last}; });
+  return {result[0], result[1], result[2]};
 }
 
 SmallVector<Value> Loader::drain(Value alive, RingPlace oldest,

@@ -5,6 +5,7 @@
 
 #include "passes/gpu/AttendItems.h"
 #include "passes/gpu/RingWatch.h"
+#include "passes/gpu/TaskConditions.h"
 
 namespace mlir::mk {
 
@@ -31,7 +32,7 @@ private:
     static State of(ValueRange values);
   };
   SmallVector<Value> bring(WeightStream &weights, Value instruction, Value step, ValueRange at);
-  std::pair<Value, Value> askConditions(Value instruction, Value step, Value alive);
+  TaskConditions::Answer askConditions(Value instruction, Value step, ValueRange at);
   State fillWeights(Value offset, Value bytes, State state);
   // LoaderExperts.cpp
   State streamExperts(mk_task::KindOp kind, Value instruction, Value step, State state);

@@ -41,41 +41,51 @@ Value TaskConditions::some(Value instruction) {
   return bit(instruction, mk_task::kConditionBit); // they are numbered from 0
 }
 
-TaskConditions::Answer TaskConditions::ask(Value instruction, Value number, Value step) {
+TaskConditions::Answer TaskConditions::ask(Value instruction, Value number, Value step,
+                                           Value last) {
   TableWalk table{b, context, worker};
-  Type i1 = b.getI1Type();
-  SmallVector<Value> state = {b.integer(1, 1), b.integer(1, 1)};
+  Value met = b.integer(1, 1), known = met, two = b.integer(2);
   for (int64_t i = 0; i < most; ++i) {
     int64_t place = mk_task::kConditionBit + 2 * i;
     Value word = table.field(instruction, "operand", mk_task::getConditionWord(i));
     Value wanted = b.create<arith::ExtUIOp>(b.getI32Type(), bit(instruction, place + 1));
-    Value asked = b.both(bit(instruction, place), b.both(state[0], state[1]));
-    state = b.choose(
-        TypeRange{i1, i1}, asked,
-        [&] {
-          Value side = b.create<mk_cta::AwaitPredicateOp>(
+    Value asked = b.both(bit(instruction, place), b.both(met, known)), looks = asked;
+    Value before = b.integer(0);
+    if (i == 0) { // twice the place, and the side
+      Value lastPlace = b.create<arith::DivUIOp>(last, two);
+      before = b.create<arith::RemUIOp>(last, two);
+      looks = b.both(asked,
+                     b.create<arith::CmpIOp>(arith::CmpIPredicate::ne, lastPlace, b.toI32(word)));
+    }
+    Value side = b.choose(
+        b.getI32Type(), looks,
+        [&]() -> Value {
+          return b.create<mk_cta::AwaitPredicateOp>(
               b.getI32Type(), word, step, context, worker, number,
               SharedLayout::flag(b, SharedLayout::kOverdue), ofLoader);
-          Value known = b.create<arith::CmpIOp>(arith::CmpIPredicate::sge, side, b.integer(0));
-          return SmallVector<Value>{b.equal(side, wanted), known};
         },
-        [&] { return state; });
+        [&] { return before; });
+    Value came = b.create<arith::CmpIOp>(arith::CmpIPredicate::sge, side, b.integer(0));
+    met = b.select(asked, b.equal(side, wanted), met);
+    known = b.select(asked, came, known);
+    if (i == 0)
+      last = b.select(asked, b.addI32(b.mul(b.toI32(word), two), side), last);
   }
-  return {state[0], state[1]};
+  return {met, known, last};
 }
 
-std::pair<Value, Value> TaskConditions::wait(Waiter &waiter, Value instruction, Value number,
-                                             Value step, ArrayRef<mk_task::KindOp> kinds,
-                                             function_ref<Value()> plainly) {
-  Type i1 = b.getI1Type();
+TaskConditions::Answer TaskConditions::wait(Waiter &waiter, Value instruction, Value number,
+                                            Value step, Value last, ArrayRef<mk_task::KindOp> kinds,
+                                            function_ref<Value()> plainly) {
+  Type i1 = b.getI1Type(), i32 = b.getI32Type();
   Value kind = TableWalk{b, context, worker}.field(instruction, "kind");
   SmallVector<Value> result = b.choose(
-      TypeRange{i1, i1}, some(instruction),
+      TypeRange{i1, i1, i32}, some(instruction),
       [&] {
-        auto [met, known] = ask(instruction, number, step);
+        Answer answer = ask(instruction, number, step, last);
         b.barrier(); // if a thread has looked for too long all leave together, at the poll
         Value looks = isOneOf(b, kind, kinds, loaderAsks);
-        Value arrived = waiter.wait(instruction, number, step, [&](Value arrived) {
+        auto more = [&](Value arrived) {
           return b.choose(
               i1, b.both(arrived, looks),
               [&]() -> Value {
@@ -84,9 +94,10 @@ std::pair<Value, Value> TaskConditions::wait(Waiter &waiter, Value instruction, 
                     SharedLayout::instructionNumber(b, context, step, number));
               },
               [&] { return arrived; });
-        });
-        return SmallVector<Value>{arrived, met};
+        };
+        Value arrived = waiter.wait(instruction, number, step, {answer.met, more});
+        return SmallVector<Value>{arrived, answer.met, answer.last};
       },
-      [&] { return SmallVector<Value>{plainly(), b.integer(1, 1)}; });
-  return {result[0], result[1]};
+      [&] { return SmallVector<Value>{plainly(), b.integer(1, 1), last}; });
+  return {result[1], result[0], result[2]};
 }

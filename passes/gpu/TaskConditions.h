@@ -27,18 +27,22 @@ public:
 
   /// Whether the instruction has any.
   Value some(Value instruction);
+  /// What was asked last in the first place, an i32 that is carried from one instruction of a step
+  /// to the next: of many that have one condition the first alone looks at its word.
+  Value nothing() { return b.integer(-1); }
   /// Whether they hold, and whether that is known: false if it took too long. A predicate is asked
   /// for only if the conditions before it hold, for else nobody may have written it. The lanes of a
   /// warp are here together, and get one answer.
   struct Answer {
-    Value met, known;
+    Value met, known, last;
   };
-  Answer ask(Value instruction, Value number, Value step);
+  Answer ask(Value instruction, Value number, Value step, Value last);
   /// For the consumers: whether all that the instruction waits for has come, and whether its
   /// conditions are met; `plainly` waits for one that has none. Under conditions it waits whether
-  /// it runs or not: who waits for it relies on that.
-  std::pair<Value, Value> wait(Waiter &waiter, Value instruction, Value number, Value step,
-                               ArrayRef<mk_task::KindOp> kinds, function_ref<Value()> plainly);
+  /// it runs or not, since who waits for it relies on that; but for hints, which order nothing,
+  /// only if it runs.
+  Answer wait(Waiter &waiter, Value instruction, Value number, Value step, Value last,
+              ArrayRef<mk_task::KindOp> kinds, function_ref<Value()> plainly);
 
 private:
   Value bit(Value instruction, int64_t place);

@@ -32,8 +32,7 @@ Value Waiter::poll(function_ref<Value()> body) {
   return alive();
 }
 
-Value Waiter::wait(Value instruction, Value number, Value step,
-                   function_ref<Value(Value arrived)> more) {
+Value Waiter::wait(Value instruction, Value number, Value step, Conditional conditional) {
   auto field = [&](StringRef name, int64_t i = 0) -> Value {
     return b.create<mk_cta::FieldOp>(instruction, name, i);
   };
@@ -52,6 +51,10 @@ Value Waiter::wait(Value instruction, Value number, Value step,
     Value arrived = b.integer(1, 1);
     for (auto [i, wait] : llvm::enumerate(each)) {
       Value wanted = b.both(b.less(b.index(i), waits), arrived);
+      if (conditional.met) {
+        Value orders = b.equal(wait.hint, b.integer(0, 1));
+        wanted = b.both(wanted, b.create<arith::OrIOp>(orders, conditional.met));
+      }
       arrived = b.choose(
           b.getI1Type(), wanted,
           [&, wait = wait]() -> Value {
@@ -60,7 +63,7 @@ Value Waiter::wait(Value instruction, Value number, Value step,
           },
           [&] { return arrived; });
     }
-    return more ? more(arrived) : arrived;
+    return conditional.more ? conditional.more(arrived) : arrived;
   });
 }
 

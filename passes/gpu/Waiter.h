@@ -21,10 +21,13 @@ struct Waiter {
   Value alive();
   /// `body` gives whether what is waited for has come; false once it is overdue.
   Value poll(function_ref<Value()> body);
-  /// For all that the instruction waits for, in step number `step`; `more` waits for more than
-  /// that, given whether so much has arrived.
-  Value wait(Value instruction, Value number, Value step,
-             function_ref<Value(Value arrived)> more = {});
+  /// For all that the instruction waits for, in step number `step`. Under conditions: for hints
+  /// only if they are met; `more` waits for more than that, given whether so much has arrived.
+  struct Conditional {
+    Value met;
+    function_ref<Value(Value arrived)> more;
+  };
+  Value wait(Value instruction, Value number, Value step, Conditional conditional = {});
   /// Whether an instruction waits for nothing but one hint, so that it may look at the words at
   /// once.
   Value onlyHints(Value instruction);

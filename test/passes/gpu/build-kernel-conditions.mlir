@@ -24,8 +24,7 @@ module attributes {mk.target = #mk.target<kind = "gpu", features = "sm_90a", wor
 // CHECK: nvvm.setmaxregister increase
 // CHECK: scf.if
 // CHECK: mk_cta.field %{{.*}}, "operand"[14]
-// CHECK: %[[SIDE:.*]] = mk_cta.await_predicate {{.*}} : memref<1xi32, 3>
-// CHECK: arith.cmpi eq, %[[SIDE]],
+// CHECK: mk_cta.await_predicate {{.*}}, %{{.*}} : memref<1xi32, 3>
 // CHECK: nvvm.barrier
 // CHECK: mk_cta.poll
 // CHECK: mk_cta.await_told passed
