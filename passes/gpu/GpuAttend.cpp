@@ -48,8 +48,7 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
     return refuse(op, "expects the positions and slots of the request");
 
   AttendItems items(b, kind, options, most);
-  int64_t headDim = items.headDim, queryHeads = getColumns(op.getQuery()) / headDim,
-          splits = op.getSplits(), perRow = headDim / 8;
+  int64_t headDim = items.headDim, perRow = headDim / 8;
   Type i32 = b.getI32Type();
   Value warp = b.div(thread, 32), lane = b.rem(thread, 32), g = b.div(lane, 4), t = b.rem(lane, 4);
   constexpr int64_t kTeam = AttendItems::kTeam, kTeams = AttendItems::kTeams,
@@ -97,7 +96,14 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
           result.push_back(b.element(words, e));
         continue;
       }
-      SmallVector<Value> x = loadFragment(query, {item.token, column, b.index(0)});
+      // Columns side by side, also of a record, whose rows are no multiple of 16 bytes apart.
+      int64_t each = query.records ? 2 : 4;
+      SmallVector<Value> x;
+      for (int64_t i = 0; i < 8 / each; ++i) {
+        Value some = loadWords(query, each, {item.token, b.add(b.div(column, each), i)});
+        for (int64_t e = 0; e < each; ++e)
+          x.push_back(b.create<arith::BitcastOp>(f32(), b.element(some, e)));
+      }
       for (int64_t e = 0; e < 8; e += 2)
         result.push_back(b.packPair(x[e], x[e + 1]));
     }

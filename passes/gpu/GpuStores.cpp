@@ -190,7 +190,8 @@ bool GpuEmitter::dependsOnSums(Value value) {
 void GpuEmitter::storeCache(KvAppendOp op, Value row, bool second) {
   CachePool pool{b, op.getCache().getType(), options.getPage()};
   int64_t headDim = pool.type.getHeadDim();
-  for (Value value : {op.getKeys(), op.getValues()}) {
+  for (bool isValues : {false, true}) { // of the same rows, perhaps
+    Value value = isValues ? op.getValues() : op.getKeys();
     if (!covers(value))
       continue;
     Column column = (second ? groups.b : groups.a) + -origin(value);
@@ -202,7 +203,7 @@ void GpuEmitter::storeCache(KvAppendOp op, Value row, bool second) {
       Value pageNumber = b.toIndex(loaded.empty() ? pageOf(op, row) : loaded[0]);
       Value head = b.div(at(column), headDim), dim = b.rem(at(column), headDim);
       Value block = pool.block(frame.context, layers.lookup(op.getCache()), pageNumber, head);
-      int64_t first = value == op.getValues() ? pool.page : 0;
+      int64_t first = isValues ? pool.page : 0;
       Value rows = view("kv", block, {2 * pool.page, headDim}, {headDim, 1}, b.getBF16Type());
       Value place = b.add(b.mul(pool.chunkOf(position, b.div(dim, 8)), 8), b.rem(dim, 8));
       b.write(b.toBf16(pull(value, row, column), /*native=*/true), rows,

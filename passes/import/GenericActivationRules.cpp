@@ -121,9 +121,6 @@ static Value logSigmoid(Scalars &s, Value x, ArrayRef<double>) {
   Value minus = negative(s, s.make<math::AbsFOp>(x));
   return s.sub(s.min(x, s.c(0)), s.make<math::Log1pOp>(s.exp(minus)));
 }
-static Value softsign(Scalars &s, Value x, ArrayRef<double>) {
-  return s.div(x, s.add(s.make<math::AbsFOp>(x), s.c(1)));
-}
 static Value softshrink(Scalars &s, Value x, ArrayRef<double> p) {
   Value low = s.select(s.compare(CmpFPredicate::OLT, x, s.c(-p[0])), s.add(x, s.c(p[0])), s.c(0));
   return s.select(s.isNan(x), x, s.select(above(s, x, p[0]), s.sub(x, s.c(p[0])), low));

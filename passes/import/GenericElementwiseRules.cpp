@@ -98,7 +98,6 @@ static Value product(Scalars &s, ArrayRef<Value> x) { return s.mul(x[0], x[1]); 
 static Value quotient(Scalars &s, ArrayRef<Value> x) { return s.div(x[0], x[1]); }
 static Value largest(Scalars &s, ArrayRef<Value> x) { return s.max(x[0], x[1]); }
 static Value smallest(Scalars &s, ArrayRef<Value> x) { return s.min(x[0], x[1]); }
-static double sumBound(ArrayRef<double> bounds) { return bounds[0] + bounds[1]; }
 static double productBound(ArrayRef<double> bounds) { return bounds[0] * bounds[1]; }
 static double largestBound(ArrayRef<double> bounds) { return std::max(bounds[0], bounds[1]); }
 

@@ -107,8 +107,23 @@ def check(f: mk.Function, module: nn.Module, *inputs: Any, like: nn.Module | Non
             assert other.mean() > 1.5 * allowed.mean()
 
 
+class Bare(nn.Module):
+    """Attention over the inputs themselves: queries are what the host writes."""
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        q, k = (t.unflatten(-1, (2, 32)).transpose(1, 2) for t in (x, y))
+        return F.scaled_dot_product_attention(q, k, k, is_causal=True).transpose(1, 2).flatten(-2)
+
+
 BATCH = {0: Dim("b")}
 BOTH = {0: Dim("b"), 1: Dim("l", max=50)}
+
+
+def test_queries_may_be_inputs(tmp_path: Path) -> None:
+    module, inputs = Bare(), (rows(2, 5, 64), rows(2, 5, 64))
+    with on_gpu(module, inputs, (BOTH, BOTH), tmp_path) as (f, _):
+        for batch, length in ((2, 5), (1, 37)):
+            check(f, module, rows(batch, length, 64), rows(batch, length, 64))
 
 
 def test_an_mlp_over_more_rows_than_a_step_is_one_launch(tmp_path: Path) -> None:

@@ -38,6 +38,10 @@ SHAPES = {
     "wide head norms": Shape(
         64, heads=1, ratio=2, head_dim=128, inner=64, vocabulary=40, layers=1, head_norm=True
     ),
+    # Three warps make a query head, a key and a value each, and a fourth head.
+    "grouped head norms": Shape(
+        64, heads=2, ratio=3, head_dim=64, inner=64, vocabulary=40, layers=2, head_norm=True
+    ),
     "window": dataclasses.replace(TINY, window=20),
     "short window": dataclasses.replace(TINY, window=5, softcap=0.7, sinks=True),
     "softcap": dataclasses.replace(TINY, layers=1, softcap=0.7),
@@ -157,16 +161,32 @@ def test_what_attention_does_with_scores_counts(make: Make, name: str, changed: 
     assert found.mean() > 1.2 * interpreted.mean()
 
 
-def test_gains_of_heads_count(make: Make) -> None:
-    """The comparison above fails for a model whose queries have another gain in one column of a head."""
-    shape = SHAPES["head norms"]
+@pytest.mark.parametrize("name", ["head norms", "wide head norms"])
+@pytest.mark.parametrize("heads", ["q_norm", "k_norm"])
+def test_gains_of_heads_count(make: Make, name: str, heads: str) -> None:
+    """The comparison above fails for a model whose queries or keys have another gain in one column of a head."""
+    shape = SHAPES[name]
     steps = conversation(shape.vocabulary)[:5]
-    gain = llama(shape).weights["layers.0.q_norm"].copy()
-    gain[5] += 0.5
-    other = reference(shape, steps, "f32", **{"layers.0.q_norm": gain})
+    gain = llama(shape).weights[f"layers.0.{heads}"].copy()
+    gain[5] += 2
+    other = reference(shape, steps, "f32", **{f"layers.0.{heads}": gain})
     found = errors(np.concatenate(logits(make(shape), shape, steps)), other)
     interpreted = errors(reference(shape, steps, "bf16"), reference(shape, steps, "f32"))
     assert found.mean() > 1.2 * interpreted.mean()
+
+
+@pytest.mark.parametrize("name", ["wide head norms", "grouped head norms"])
+def test_heads_are_the_same_bits_wherever_they_are_made(make: Make, name: str) -> None:
+    """A key of this step is made by attention, of an earlier step by a task that stores it; without the fusion all are."""
+    shape = SHAPES[name]
+    steps = conversation(shape.vocabulary)[:5]
+    apart = make(shape, without=("attend",))
+    heads = [
+        {kind["name"]: kind["units"] for kind in machine.program.manifest["kinds"] if "head_norm" in kind["name"]}
+        for machine in (make(shape), apart)
+    ]
+    assert sum(heads[0].values()) < sum(heads[1].values())
+    same(logits(make(shape), shape, steps), logits(apart, shape, steps))
 
 
 def test_experts_are_read_once_if_a_token_chose_them(make: Make) -> None:

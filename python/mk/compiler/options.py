@@ -19,6 +19,7 @@ FUSIONS = (
     "combine",
     "rope",
     "heads",
+    "attend",
     "glu",
     "residual",
     "experts",
