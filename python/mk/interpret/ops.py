@@ -289,8 +289,8 @@ def attention(step: Step, op: Operation, operands: list[Any], above: Environment
 @meaning("mk.attend")
 def attend(step: Step, op: Operation, operands: list[Any], above: Environment) -> Sequence[Runtime]:
     query, cache, positions, slots, *fresh = operands
-    if op.regions[0]:
-        query, *fresh = run_block(op.regions[0].blocks[0], [query, *fresh], step, above)
+    for prologue in op.regions[0]:
+        query, *fresh = run_block(prologue, [query, *fresh], step, above)
     if fresh:  # the rows of this step, which the cache may hold already
         cache = cache.append(*fresh, step.positions, slots)
     split, splits, head_dim = op.attributes["split"], op.attributes["splits"], cache.keys.shape[3]
