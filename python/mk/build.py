@@ -52,9 +52,9 @@ def compile_module(
 
     `model` is a Hugging Face causal LM (as a module), its folder or Hugging Face id (looked up on this machine, never
     downloaded), or a GGUF file. `max_sequences` is 8 if it is not given, or `max_tokens` if that is less. `max_length`
-    is in tokens and at most what the model was made for. `options`: see `mk.compiler.Options`. `progress` is called with the name of each phase as it begins. `dump`: a folder for the
-    module after each level; `use_cache=False` and `dump` always compile. `dtype`: bfloat16 for a language model if
-    it is not given.
+    is in tokens and at most what the model was made for. `options`: see `mk.compiler.Options`. `progress` is called
+    with the name of each phase as it begins. `dump`: a folder for the module after each level; `use_cache=False` and
+    `dump` always compile. `dtype`: bfloat16 for a language model if it is not given.
 
     With `inputs`, `model` is any `nn.Module` from tensors to tensors, and the result a `mk.Function`, called like it:
 
