@@ -60,8 +60,8 @@ YieldOp getResultsYield(Operation *op);
 /// What that region yields for a result, or null.
 Value getYielded(OpResult result);
 
-/// Checks the form that all regions of rows share: an argument of each of these types, row-wise ops,
-/// `mk.yield`. The latter, or null with an error on the op.
+/// Checks the form that all regions of rows share: an argument of each of these types, row-wise
+/// ops, `mk.yield`. The latter, or null with an error on the op.
 YieldOp verifyRegion(Operation *op, Region &region, StringRef name, TypeRange arguments);
 
 /// The module path that the importer wrote into the op's location ("" if none).

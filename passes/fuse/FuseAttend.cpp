@@ -75,8 +75,7 @@ static void fuse(AttendOp op) {
   for (Value rows : std::initializer_list<Value>{query.rows, keys.rows, append.getValues()})
     prologue.addArgument(rows.getType(), rows.getLoc());
   builder.setInsertionPointToEnd(&prologue);
-  Type element = cache.getElementType(),
-       ofQuery = getElementTypeOrSelf(op.getQuery().getType());
+  Type element = cache.getElementType(), ofQuery = getElementTypeOrSelf(op.getQuery().getType());
   SmallVector<Value> made = {clone(query, prologue.getArgument(0), ofQuery, builder),
                              clone(keys, prologue.getArgument(1), element, builder),
                              clone({}, prologue.getArgument(2), element, builder)};

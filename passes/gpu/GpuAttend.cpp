@@ -276,9 +276,10 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
     auto bodyOf = [&](Item item) { return [&, item] { return loadFresh(item); }; };
     // Words under way are waited for wherever their registers are used again: none without an item.
     // Of long heads there are no registers for them beside the sums.
-    SmallVector<Type> typesOfFresh(headDim / 32 * (query.records ? 4
-                                                   : narrow      ? 1
-                                                                 : 2),
+    SmallVector<Type> typesOfFresh(headDim / 32 *
+                                       (query.records ? 4
+                                        : narrow      ? 1
+                                                      : 2),
                                    vectorOf(query.records ? 2 : 4, i32));
     typesOfFresh.append(2, vectorOf(4, i32));
     auto none = [&](ArrayRef<Type> types) {

@@ -21,13 +21,13 @@ HeadColumns GpuEmitter::columnsOfHead(int64_t headDim) {
 }
 
 /// The lane's columns of a head, part by part, of both halves.
-SmallVector<Value> GpuEmitter::loadHead(Value rows, Value row, Value head, const HeadColumns &columns) {
+SmallVector<Value> GpuEmitter::loadHead(Value rows, Value row, Value head,
+                                        const HeadColumns &columns) {
   SmallVector<Value> result;
   Value first = b.mul(head, 64 * columns.parts);
   for (int64_t part = 0; part < columns.parts; ++part)
     for (bool second : {false, true})
-      result.push_back(
-          load(memoryOf(rows), row, b.add(first, columns.at(b, part, second))));
+      result.push_back(load(memoryOf(rows), row, b.add(first, columns.at(b, part, second))));
   return result;
 }
 
@@ -40,16 +40,14 @@ SmallVector<Value> &GpuEmitter::besideHead(Operation *op, HeadRow &row) {
   if (auto norm = dyn_cast<HeadNormOp>(op)) {
     for (int64_t part = 0; part < row.columns.parts; ++part)
       for (bool second : {false, true})
-        result.push_back(
-            load(memoryOf(norm.getGain()), row.row, row.columns.at(b, part, second)));
+        result.push_back(load(memoryOf(norm.getGain()), row.row, row.columns.at(b, part, second)));
     return result;
   }
   auto rope = cast<RopeOp>(op);
   for (auto &[other, angles] : row.beside)
-    if (auto same = dyn_cast<RopeOp>(other); same && !angles.empty() &&
-                                             same.getPositions() == rope.getPositions() &&
-                                             same.getFrequencies() == rope.getFrequencies() &&
-                                             same.getScale() == rope.getScale())
+    if (auto same = dyn_cast<RopeOp>(other);
+        same && !angles.empty() && same.getPositions() == rope.getPositions() &&
+        same.getFrequencies() == rope.getFrequencies() && same.getScale() == rope.getScale())
       return result = SmallVector<Value>(angles);
   for (int64_t part = 0; part < row.columns.parts; ++part) {
     groups.within = row.columns.at(b, part, false);
@@ -89,8 +87,8 @@ LogicalResult GpuEmitter::checkPrologue(AttendOp op) {
   for (Operation &inner : op.getPrologue().front().without_terminator()) {
     auto rope = dyn_cast<RopeOp>(inner);
     auto slice = dyn_cast<SliceOp>(inner);
-    bool plain = isa<HeadNormOp>(inner) || (rope && 2 * rope.getPairs() == headDim &&
-                                            rope.getDistance() == rope.getPairs());
+    bool plain = isa<HeadNormOp>(inner) ||
+                 (rope && 2 * rope.getPairs() == headDim && rope.getDistance() == rope.getPairs());
     if (!plain && !(slice && getColumns(slice) == getColumns(slice.getInput())))
       return refuse(&inner, "cannot run before attention: expected norms and rotations of heads");
   }
@@ -139,12 +137,11 @@ SmallVector<Value> GpuEmitter::makeFresh(AttendOp op, const Item &item, AttendIt
               [&] { return make(2, op.getNewRows()[1], item.kvHead); });
         });
     for (auto [i, column] : llvm::enumerate(made))
-      b.write(b.toBf16(column, /*native=*/true), staged,
-              {team, r, columns.at(b, i / 2, i % 2)});
+      b.write(b.toBf16(column, /*native=*/true), staged, {team, r, columns.at(b, i / 2, i % 2)});
   });
   joinTeam();
-  Value chunks = shared(layout.scratch, {AttendItems::kTeams, rows, pitch / 8},
-                        vectorOf(4, b.getI32Type()));
+  Value chunks =
+      shared(layout.scratch, {AttendItems::kTeams, rows, pitch / 8}, vectorOf(4, b.getI32Type()));
   Value lane = columns.lane, head = b.min(b.div(lane, 4), b.index(count - 1));
   SmallVector<Value> result;
   for (int64_t j = 0; j < items.headDim / 32; ++j) {

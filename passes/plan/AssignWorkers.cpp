@@ -108,8 +108,8 @@ static bool isOfHeads(KindOp kind) {
                                   [](SegmentAttr segment) { return segment.getWhole(); });
 }
 
-/// Whether enough work is in a family of the class columns to spread it. Heads are spread even where
-/// there are more workers.
+/// Whether enough work is in a family of the class columns to spread it. Heads are spread even
+/// where there are more workers.
 static bool isWorthSpreading(KindOp kind, const CostModel &cost) {
   int64_t workers = cost.target.getWorkers(), units = *kind.getUnits();
   if (units < workers && !isOfHeads(kind))

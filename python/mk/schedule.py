@@ -284,10 +284,9 @@ class Machine:
                 for cell in self._aliases[access.object]:
                     cells[cell] = (instruction.family, step, access.object)
         for access in instruction.accesses:
-            if access.write:
-                if self._happens(instruction, access, step):
-                    for cell in self._cells(access, step):
-                        cells[cell] = (instruction.family, step, access.object)
+            if access.write and self._happens(instruction, access, step):
+                for cell in self._cells(access, step):
+                    cells[cell] = (instruction.family, step, access.object)
         return self.clear(instruction, step, tuple(cells))
 
     def clear(self, instruction: Instruction, step: int, memory: Memory) -> Memory:

@@ -182,7 +182,11 @@ def test_heads_are_the_same_bits_wherever_they_are_made(make: Make, name: str) -
     steps = conversation(shape.vocabulary)[:5]
     apart = make(shape, without=("attend",))
     heads = [
-        {kind["name"]: kind["units"] for kind in machine.program.manifest["kinds"] if "head_norm" in kind["name"]}
+        {
+            kind["name"]: kind["units"]
+            for kind in machine.program.manifest["kinds"]
+            if "head_norm" in kind["name"]
+        }
         for machine in (make(shape), apart)
     ]
     assert sum(heads[0].values()) < sum(heads[1].values())
