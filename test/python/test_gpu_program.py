@@ -177,7 +177,7 @@ def test_gains_of_heads_count(make: Make, name: str, heads: str) -> None:
 
 @pytest.mark.parametrize("name", ["wide head norms", "grouped head norms"])
 def test_heads_are_the_same_bits_wherever_they_are_made(make: Make, name: str) -> None:
-    """A key of this step is made by attention, of an earlier step by a task that stores it; without the fusion all are."""
+    """A key of this step is made by attention, one of an earlier step by the task that stored it; or both by that."""
     shape = SHAPES[name]
     steps = conversation(shape.vocabulary)[:5]
     apart = make(shape, without=("attend",))
