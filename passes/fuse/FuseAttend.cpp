@@ -96,6 +96,9 @@ static void fuse(AttendOp op) {
 namespace {
 struct FuseAttend : impl::FuseAttendBase<FuseAttend> {
   void runOnOperation() override {
+    // A store that nobody waits for would be under no condition, nor would what it stores.
+    if (!getOperation().getFunctionBody().getOps<ChooseOp>().empty())
+      return;
     SmallVector<AttendOp> ops(getOperation().getFunctionBody().getOps<AttendOp>());
     for (AttendOp op : ops)
       fuse(op);

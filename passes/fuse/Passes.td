@@ -305,7 +305,8 @@ def FuseAttend : Mk_FusePass<"mk-fuse-attend"> {
     keys that are stored for later steps are made once more, behind it, where nobody waits for them.
 
     Fires where a norm of heads is among these ops; a rotation alone costs nothing in the projection's epilogue. Heads
-    have a multiple of 64 columns, all of which are rotated, or none.
+    have a multiple of 64 columns, all of which are rotated, or none. Not in a function that decides by data: the store would run
+    whatever side is taken.
 
     **Requires** `mk-split-attention`, `mk-fuse-slice`; `mk-fuse-heads` after it. **Ensures** a cache of which the step appends
     after it has been read. For a GPU.

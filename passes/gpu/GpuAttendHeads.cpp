@@ -44,11 +44,6 @@ SmallVector<Value> &GpuEmitter::besideHead(Operation *op, HeadRow &row) {
     return result;
   }
   auto rope = cast<RopeOp>(op);
-  for (auto &[other, angles] : row.beside)
-    if (auto same = dyn_cast<RopeOp>(other);
-        same && !angles.empty() && same.getPositions() == rope.getPositions() &&
-        same.getFrequencies() == rope.getFrequencies() && same.getScale() == rope.getScale())
-      return result = SmallVector<Value>(angles);
   for (int64_t part = 0; part < row.columns.parts; ++part) {
     groups.within = row.columns.at(b, part, false);
     auto [sine, cosine] = angle(rope, row.row);

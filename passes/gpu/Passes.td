@@ -226,7 +226,8 @@ def BuildKernel : Pass<"mk-build-kernel", "::mlir::ModuleOp"> {
     eight tokens, a second kernel `@mk_main_8` is for launches whose steps do not: with the functions `@<kind>.8`.
 
     An instruction under conditions begins with the words of its predicates (`mk_cta.await_predicate`), each asked for if those
-    before it hold. The consumers then wait and signal as ever, but run the kind's `.passed` if one does not hold. If the
+    before it hold. If one does not hold the consumers run the kind's `.passed`; they wait and signal as ever, but for hints, which
+    nobody needs who reads no words. If the
     instruction has something in the ring the loader asks too, once the step has begun, before it brings any of it; and
     the consumers signal only after it has: then nobody looks at a word any more when the next step takes it back.
 
