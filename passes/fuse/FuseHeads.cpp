@@ -43,7 +43,7 @@ struct Group {
 
   // Takes the op in if its rows are the group's and all else can be computed before the group.
   void offer(Operation *op) {
-    if (getHeadDim(op) != headDim)
+    if (getHeadDim(op) != headDim || (!ops.empty() && isReadBefore(op)))
       return;
     SmallVector<Value> others;
     for (Value operand : op->getOperands()) {
@@ -58,6 +58,14 @@ struct Group {
     rows.insert(op->result_begin(), op->result_end());
   }
 
+  // Whether somebody behind the group's first op reads the cache as it is before this append.
+  bool isReadBefore(Operation *op) const {
+    auto append = dyn_cast<KvAppendOp>(op);
+    return append && llvm::any_of(append.getCache().getUsers(), [&](Operation *user) {
+             return user != op && user->getBlock() == op->getBlock() &&
+                    ops.front()->isBeforeInBlock(user);
+           });
+  }
   void fuse();
 
   int64_t headDim;

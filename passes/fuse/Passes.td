@@ -362,7 +362,8 @@ def FuseGlu : Mk_FusePass<"mk-fuse-glu"> {
     An `mk.glu` of two neighbouring, equally wide results of one linear moves into its epilogue, as does a product or
     sum of two such results (a gate with another activation). The tile map will put column i of both into one tile; the
     linear then writes half the columns. Columns that are paired otherwise already (rotated) are left alone. If gate
-    and up come from different linears, the later one takes the op and reads the other's result.
+    and up come from different linears, the later one takes the op and reads the other's result. Nor does the pass fire if
+    somebody needs one of the two alone.
 
     **Requires** `mk-fuse-slice`, and `mk-fuse-residual` before it if activation and product are separate ops.
     **Ensures** where it fires, the linear returns the gated columns.

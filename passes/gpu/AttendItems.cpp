@@ -49,10 +49,13 @@ mk_task::KindOp AttendItems::findJoiner(mk_task::ProgramOp program, mk_task::Kin
   for (auto family : program.getOps<mk_task::FamilyOp>())
     if (family.getKind() == combine.getSymName())
       written.insert(family.getOutputs()[0]);
-  for (auto family : program.getOps<mk_task::FamilyOp>())
-    if (family.getKind() != combine.getSymName() &&
-        llvm::any_of(family.getOutputs(), [&](Attribute name) { return written.contains(name); }))
-      return cast<mk_task::KindOp>(SymbolTable::lookupSymbolIn(program, family.getKindAttr()));
+  for (auto family : program.getOps<mk_task::FamilyOp>()) {
+    if (llvm::none_of(family.getOutputs(), [&](Attribute name) { return written.contains(name); }))
+      continue;
+    auto kind = cast<mk_task::KindOp>(SymbolTable::lookupSymbolIn(program, family.getKindAttr()));
+    if (isa<AttendOp>(kind.getAnchor())) // and not the other side of a decision
+      return kind;
+  }
   return {};
 }
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -131,3 +132,56 @@ def test_few_tokens_a_step_need_no_word_about_sequences(causal: bool, target: st
     assert (made["max_tokens"], made["max_sequences"]) == (4, 4 if causal else 1)
     with pytest.raises(CompileError, match="max_tokens is 4, less than the 8 of max_sequences"):
         mk.compile_module(module, max_sequences=8, **options)
+
+
+class Three(nn.Module):
+    """Three products of one input, which meet in `body`."""
+
+    def __init__(self, body: Callable[..., Any]) -> None:
+        super().__init__()
+        self.body = body
+        self.a, self.b, self.c = (nn.Linear(16, 32) for _ in range(3))
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return self.body(self.a(x), self.b(x), self.c(x))
+
+
+MEETINGS: dict[str, Callable[..., Any]] = {
+    "the second too": lambda a, b, c: (a + b, b),
+    "the first too": lambda a, b, c: (a * b, a),
+    "a function of the second": lambda a, b, c: (a * b, b.relu()),
+    "a gate and the second": lambda a, b, c: F.silu(a) * b + b,
+    "in two pairs": lambda a, b, c: a * b + b * c,
+    "twice": lambda a, b, c: (a + b, a - b),
+    "and a third": lambda a, b, c: (a * b, a * b + c),
+}
+
+
+@pytest.mark.parametrize("name", MEETINGS)
+def test_products_that_meet_and_are_needed_alone(name: str) -> None:
+    module, x = randomize(Three(MEETINGS[name])), torch.randn(3, 16)
+    f = mk.compile_module(module, inputs=(x,), dtype="float32", workers=2, use_cache=False)
+    with f, torch.no_grad():
+        found, expected = f(x), module(x)
+    pairs = zip(found, expected, strict=True) if isinstance(expected, tuple) else [(found, expected)]
+    for one, other in pairs:
+        assert torch.allclose(one, other, atol=1e-5)
+
+
+def test_what_cannot_be_copied_is_named() -> None:
+    module = nn.Linear(16, 16)
+    module.lock = threading.Lock()  # type: ignore[assignment]
+    with pytest.raises(
+        ImportModelError, match="Linear has an attribute that cannot be copied: cannot pickle"
+    ):
+        mk.compile_module(module, inputs=(torch.randn(2, 16),))
+
+
+def test_what_is_no_number_in_float16_is_none_here() -> None:
+    class Nan(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.where(torch.isnan(x * 8 - x * 8), 1.0, 2.0)
+
+    x = torch.tensor([[30000.0, 1.0], [-30000.0, 9000.0]]).half()
+    with mk.compile_module(Nan().half(), inputs=(x,), workers=2, use_cache=False) as f:
+        assert torch.equal(f(x).float(), Nan()(x).float())

@@ -48,7 +48,10 @@ MOST_SPILLS = {
     "Llama-3.2-1B": (0, 280),
     "Llama-3.1-8B": (50, 800),
     "Qwen3-0.6B": (0, 50),
-    "Qwen3-8B": (340, 700),  # where attention makes the key of another row of the step, which decoding never does
+    "Qwen3-8B": (
+        340,
+        700,
+    ),  # where attention makes the key of another row of the step, which decoding never does
 }
 MOST_SPILLS_OF_WINDOWS, MOST_SPILLS_OF_256 = (650, 1050), (2700, 2750)
 

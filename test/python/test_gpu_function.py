@@ -126,6 +126,55 @@ def test_queries_may_be_inputs(tmp_path: Path) -> None:
             check(f, module, rows(batch, length, 64), rows(batch, length, 64))
 
 
+class Sides(nn.Module):
+    """One side attends, with its input for a query; what the other one makes goes to the same place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.keys, self.values = nn.Linear(64, 64), nn.Linear(64, 64)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        def attend(x: torch.Tensor) -> torch.Tensor:
+            q, k, v = (t.unflatten(-1, (2, 32)).transpose(1, 2) for t in (x, self.keys(x), self.values(x)))
+            return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(-2)
+
+        result: torch.Tensor = torch.cond(x.mean() > 0, attend, lambda x: x * 2, (x,))
+        return result
+
+
+def test_a_side_that_attends_with_its_input(tmp_path: Path) -> None:
+    module, x = randomize(Sides()), rows(2, 6, 64)
+    with on_gpu(module, (x,), (BOTH,), tmp_path) as (f, _):
+        for given in (x + 1, x - 1, x + 1):
+            with torch.no_grad():
+                expected = module(given)
+            assert torch.allclose(f(given), expected, atol=0.05 * float(expected.abs().max()))
+
+
+class Normed(nn.Module):
+    """Norms of heads of queries, keys and values: the store of keys stays behind the attention that makes them too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.qkv = nn.Linear(64, 3 * 128)
+        self.norms = nn.ModuleList(nn.RMSNorm(64) for _ in range(3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        parts = (
+            norm(t.unflatten(-1, (2, 64)))
+            for norm, t in zip(self.norms, self.qkv(x).chunk(3, -1), strict=True)
+        )
+        q, k, v = (t.transpose(1, 2) for t in parts)
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).flatten(-2)
+
+
+def test_norms_of_all_heads(tmp_path: Path) -> None:
+    module, x = randomize(Normed()), rows(2, 6, 64)
+    with on_gpu(module, (x,), (BOTH,), tmp_path) as (f, _):
+        check(f, module, x)
+        check(f, module, rows(1, 37, 64))
+
+
 def test_an_mlp_over_more_rows_than_a_step_is_one_launch(tmp_path: Path) -> None:
     module = randomize(Gated(64, 96))
     other = copy.deepcopy(module)

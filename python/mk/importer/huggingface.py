@@ -66,7 +66,12 @@ def structure(model: Any) -> Any:
         memo[id(parameter)] = torch.nn.Parameter(
             torch.empty_like(parameter, device="meta"), requires_grad=False
         )
-    duplicate = copy.deepcopy(model, memo)
+    try:
+        duplicate = copy.deepcopy(model, memo)
+    except TypeError as error:  # a lock, a file, a generator
+        raise ImportModelError(
+            f"{type(model).__name__} has an attribute that cannot be copied: {error}"
+        ) from error
     for path, module in duplicate.named_modules():
         for name, buffer in module._buffers.items():
             if buffer is not None:

@@ -28,7 +28,7 @@ def _names(names: str) -> frozenset[str]:
 
 _COMPARISONS = _names("eq ne lt le gt ge")
 _DECIDES = _COMPARISONS | _names(
-    "floor ceil round trunc frac sign sgn heaviside fmod remainder floor_divide hardshrink argmax argmin isinf "
+    "floor ceil round trunc frac sign sgn heaviside fmod remainder floor_divide hardshrink argmax argmin isinf isnan "
     "isfinite any all logical_and logical_or logical_xor logical_not count_nonzero nonzero"
 )
 # Their results are among their operands' numbers, perhaps with another sign.
