@@ -39,7 +39,7 @@ static bool touches(Value value, ArrayRef<std::pair<int64_t, int64_t>> others) {
 }
 
 /// A tile has column i of both, and what they make together is written where the first one is. So
-/// nobody may need the second one but with the first one.
+/// nobody may need the second one but with the first one; a cache stores each for itself.
 static bool isOnlyReadTogether(Operation &op) {
   auto first = dyn_cast<OpResult>(op.getOperand(0)), second = dyn_cast<OpResult>(op.getOperand(1));
   if (!first || !second || first.getOwner() != second.getOwner() || first == second)
@@ -61,7 +61,8 @@ static bool isOnlyReadTogether(Operation &op) {
     if (other == first || other == second || other.use_empty())
       return true;
     Value value = getYielded(other);
-    return touches(value, columns[0]) == touches(value, columns[1]);
+    bool ofFirst = touches(value, columns[0]), ofSecond = touches(value, columns[1]);
+    return isa<CacheType>(other.getType()) ? !ofFirst && !ofSecond : ofFirst == ofSecond;
   });
 }
 

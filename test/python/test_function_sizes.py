@@ -168,6 +168,17 @@ def test_products_that_meet_and_are_needed_alone(name: str) -> None:
         assert torch.allclose(one, other, atol=1e-5)
 
 
+def test_keys_and_values_may_meet_beside_attention() -> None:
+    def body(own: Any, x: torch.Tensor) -> torch.Tensor:
+        q, k, v = own.a(x), own.b(x), own.c(x)
+        heads = (t.unflatten(-1, (4, 8)).transpose(1, 2) for t in (q, k, v))
+        return F.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(-2) + k * v
+
+    module = Asked(body)
+    module.a, module.b, module.c = (nn.Linear(32, 32) for _ in range(3))
+    assert largest_error(randomize(module), torch.randn(2, 5, 32)) < 1e-5
+
+
 def test_what_cannot_be_copied_is_named() -> None:
     module = nn.Linear(16, 16)
     module.lock = threading.Lock()  # type: ignore[assignment]
