@@ -87,10 +87,14 @@ Deal AttendItems::deal(function_ref<Value(SharedLayout::Size)> sizeOf) {
   return deal;
 }
 
+Value AttendItems::itemsOfRun(const Deal &deal) {
+  return b.select(deal.joined, deal.ranges, b.index(1));
+}
+
 Value AttendItems::count(const Deal &deal, Value begin, Value width) {
   Value rest = b.max(b.index(0), b.sub(b.rem(deal.runs, shares), begin));
   Value runs = b.add(b.mul(b.div(deal.runs, shares), width), b.min(rest, width));
-  return deal.joined ? b.mul(runs, b.select(deal.joined, deal.ranges, b.index(1))) : runs;
+  return deal.joined ? b.mul(runs, itemsOfRun(deal)) : runs;
 }
 
 Value AttendItems::passed(const Deal &deal, Value begin, Value width) {
@@ -105,11 +109,10 @@ Value AttendItems::endsRun(const Deal &deal, Item item) {
 Value AttendItems::number(const Deal &deal, Value i, Value begin, Value width) {
   Value inRun;
   if (deal.joined)
-    std::tie(i, inRun) = b.divide32(i, b.select(deal.joined, deal.ranges, b.index(1)));
+    std::tie(i, inRun) = b.divide32(i, itemsOfRun(deal));
   auto [turn, inTurn] = b.divide32(i, width);
   Value number = b.add(b.add(b.mul(turn, shares), begin), inTurn);
-  return deal.joined ? b.add(b.mul(number, b.select(deal.joined, deal.ranges, b.index(1))), inRun)
-                     : number;
+  return deal.joined ? b.add(b.mul(number, itemsOfRun(deal)), inRun) : number;
 }
 
 Item AttendItems::decode(Value number, const Deal &deal) {

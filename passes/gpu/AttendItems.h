@@ -74,6 +74,8 @@ struct AttendItems {
 
   /// `sizeOf`: of the step.
   Deal deal(function_ref<Value(SharedLayout::Size)> sizeOf);
+  /// Where `deal.joined` is not null.
+  Value itemsOfRun(const Deal &deal);
   /// A task has the shares from `begin` to `begin + width`: of every `shares` runs those. How many
   /// items that are, and the number of the i-th.
   Value count(const Deal &deal, Value begin, Value width);

@@ -313,22 +313,17 @@ FailureOr<RingPlace> GpuEmitter::emitAttend() {
             fresh = b.choose(
                 types, mine, [&] { return makeFresh(op, item, items, joinTeam); },
                 [&] { return none(types); });
-          } else if (ahead) {
-            fresh = b.choose(
-                typesOfFresh, mine,
-                [&] {
-                  Words given{SmallVector<Value>(words), next.flagged};
-                  return settle(given, bodyOf(item), /*together=*/true);
-                },
-                [&] { return SmallVector<Value>(words); });
           } else {
             fresh = b.choose(
                 typesOfFresh, mine,
-                [&] { return settle(issue(bodyOf(item)), bodyOf(item), /*together=*/true); },
-                [&] { return none(typesOfFresh); });
-          }
-          if (!made)
+                [&] {
+                  Words given =
+                      ahead ? Words{SmallVector<Value>(words), next.flagged} : issue(bodyOf(item));
+                  return settle(given, bodyOf(item), /*together=*/true);
+                },
+                [&] { return ahead ? SmallVector<Value>(words) : none(typesOfFresh); });
             fresh = replay(fresh, bodyOf(item));
+          }
           Value last = positionOf(item.token), own = whole ? ownOf(item.token) : last;
           Value range = items.rangeOf(item, last);
           Value end = items.endOf(range, last), first = items.firstOf(range, b.index(0));

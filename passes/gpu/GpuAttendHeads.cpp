@@ -62,16 +62,15 @@ SmallVector<Value> GpuEmitter::makeHead(Value value, ArrayRef<Value> argument, H
     Value sum = b.constant(f32(), 0.0);
     for (Value column : x)
       sum = b.fma(column, column, sum);
-    sum = b.reduceLanes(sum, 32, [&](Value a, Value c) { return b.fadd(a, c); });
-    Value scale = inverseRoot(sum, norm.getHeadDim(), norm.getEps());
+    Value scale = scaleOfHead(norm, sum);
     for (auto [column, gain] : llvm::zip_equal(x, besideHead(op, row)))
-      column = b.fmul(b.fmul(column, scale), gain);
+      column = normalizeHead(column, scale, gain);
   } else if (isa<RopeOp>(op)) {
     ArrayRef<Value> angles = besideHead(op, row);
     for (size_t i = 0; i < x.size(); i += 2) {
-      Value low = x[i], high = x[i + 1], sine = angles[i], cosine = angles[i + 1];
-      x[i] = b.fsub(b.fmul(low, cosine), b.fmul(high, sine));
-      x[i + 1] = b.fadd(b.fmul(high, cosine), b.fmul(low, sine));
+      Value low = x[i], high = x[i + 1];
+      for (bool second : {false, true})
+        x[i + second] = rotate(low, high, {angles[i], angles[i + 1]}, second);
     }
   }
   return x; // a slice of all columns only rounds

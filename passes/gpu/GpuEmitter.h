@@ -140,6 +140,7 @@ private:
   Value pull(Value value, Value row, Column column);
   std::pair<Value, Value> angle(RopeOp op, Value row);
   Value pullRope(RopeOp op, Value row, Column column);
+  Value rotate(Value low, Value high, std::pair<Value, Value> angle, bool second);
   Value pullEmbedding(EmbeddingOp op, Value row, Column column);
   Value pullGeneric(GenericOp op, Value row, Column column); // GpuGeneric.cpp
   Value pullChoose(ChooseOp op, Value row, Column column);   // GpuControl.cpp
@@ -193,6 +194,8 @@ private:
   Value rowsUnderHead();
   void storeHead(Value row, Value lane);
   Value pullHeadNorm(HeadNormOp op, Value row, Column column);
+  Value scaleOfHead(HeadNormOp op, Value squares);
+  Value normalizeHead(Value x, Value scale, Value gain) { return b.fmul(b.fmul(x, scale), gain); }
   Value inverseRoot(Value sum, int64_t columns, const APFloat &eps);
   FailureOr<RingPlace> emitHeads();
 

@@ -112,8 +112,7 @@ void GpuEmitter::storeHead(Value row, Value lane) {
         sum = b.fma(x, x, sum);
       }
     }
-    sum = b.reduceLanes(sum, 32, [&](Value x, Value y) { return b.fadd(x, y); });
-    headScales[norm] = inverseRoot(sum, norm.getHeadDim(), norm.getEps());
+    headScales[norm] = scaleOfHead(norm, sum);
   });
   for (int64_t part = 0; part < parts; ++part) {
     enter(part);
@@ -126,8 +125,14 @@ void GpuEmitter::storeHead(Value row, Value lane) {
 
 Value GpuEmitter::pullHeadNorm(HeadNormOp op, Value row, Column column) {
   bool second = column + origin(op.getInput()) == groups.b;
-  Value x = b.fmul(pull(op.getInput(), row, column), headScales.lookup(op));
-  return b.fmul(x, earlyOf(op)[second]);
+  return normalizeHead(pull(op.getInput(), row, column), headScales.lookup(op),
+                       earlyOf(op)[second]);
+}
+
+/// Of a head whose lanes have these sums of squares.
+Value GpuEmitter::scaleOfHead(HeadNormOp op, Value squares) {
+  Value sum = b.reduceLanes(squares, 32, [&](Value x, Value y) { return b.fadd(x, y); });
+  return inverseRoot(sum, op.getHeadDim(), op.getEps());
 }
 
 /// 1 / sqrt(mean + eps)

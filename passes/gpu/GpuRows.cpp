@@ -77,7 +77,13 @@ Value GpuEmitter::pullRope(RopeOp op, Value row, Column column) {
   Value low = pull(op.getInput(), row, second ? column + -half : column);
   Value high = pull(op.getInput(), row, second ? column : column + half);
   SmallVector<Value> loaded = earlyOf(op);
-  auto [sine, cosine] = loaded.empty() ? angle(op, row) : std::pair(loaded[0], loaded[1]);
+  return rotate(low, high, loaded.empty() ? angle(op, row) : std::pair(loaded[0], loaded[1]),
+                second);
+}
+
+/// The first or second column of a pair, of which `angle` is sine and cosine.
+Value GpuEmitter::rotate(Value low, Value high, std::pair<Value, Value> angle, bool second) {
+  auto [sine, cosine] = angle;
   return second ? b.fadd(b.fmul(high, cosine), b.fmul(low, sine))
                 : b.fsub(b.fmul(low, cosine), b.fmul(high, sine));
 }
